@@ -1,0 +1,46 @@
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "base/mat.h"
+#include "device.h"
+
+namespace gf {
+
+// One allocation carved into matrices. A layout is a function of an Arena and runs twice: once over
+// an empty one, which only counts the bytes (all that gf-train --dry-run does), and once over
+// memory of that size.
+//
+//   Arena measured;                layout(measured);
+//   Arena arena(device, measured.bytes(), "activations");   layout(arena);
+class Arena {
+ public:
+  // Bytes: suits vector loads, cache lines and what product libraries wish for.
+  static constexpr size_t kAlignment = 256;
+
+  Arena() = default;
+  Arena(std::shared_ptr<Device> device, size_t bytes, const char* what);
+  ~Arena();
+  Arena(const Arena&) = delete;
+  Arena& operator=(const Arena&) = delete;
+
+  Mat mat(int64_t rows, int64_t cols);
+  Act act(int64_t rows, int64_t cols, int32_t element_bytes);
+  template <class T>
+  T* array(int64_t count) {
+    return reinterpret_cast<T*>(take(static_cast<size_t>(count) * sizeof(T)));
+  }
+
+  size_t bytes() const { return used_; }
+
+ private:
+  std::byte* take(size_t bytes);
+
+  std::shared_ptr<Device> device_;  // null while measuring
+  std::byte* base_ = nullptr;
+  size_t size_ = 0;
+  size_t used_ = 0;
+};
+
+}  // namespace gf

@@ -1,0 +1,153 @@
+#pragma once
+
+// Scalar formulas, each stated once for host and device. CPU kernels rely on the compiler to
+// vectorise them: no branches, no library calls in the ones that run per element.
+
+#include <bit>
+#include <cmath>
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define GF_INLINE __host__ __device__ __forceinline__
+#elif defined(__GNUC__)
+#define GF_INLINE inline __attribute__((always_inline))
+#else
+#define GF_INLINE inline
+#endif
+
+namespace gf {
+
+inline constexpr float kLayerNormEpsilon = 1e-5f;
+inline constexpr float kPlueckerEpsilon = 1e-8f;  // floor of a Plücker vector's norm
+
+// ---- Random bits -----------------------------------------------------------------------------
+// Counter-based, so that the CPU and a GPU draw the same numbers in any order:
+// bits = f(seed, step, stream, index).
+
+struct Bits4 {
+  uint32_t v[4];
+};
+
+// Philox4x32-10: Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011).
+GF_INLINE Bits4 philox(uint64_t key, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3) {
+  uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t p0 = uint64_t{0xD2511F53u} * c0, p1 = uint64_t{0xCD9E8D57u} * c2;
+    const uint32_t n0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0;
+    const uint32_t n2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
+    c1 = static_cast<uint32_t>(p1);
+    c3 = static_cast<uint32_t>(p0);
+    c0 = n0;
+    c2 = n2;
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  return {{c0, c1, c2, c3}};
+}
+
+// Streams of random numbers that never meet. Dropout sites are numbered from 0 upwards.
+enum RandomStream : uint32_t {
+  kStreamInit = 0xF0000000u,
+  kStreamShuffle = 0xF0000001u,
+  kStreamSample = 0xF0000002u,
+};
+
+GF_INLINE Bits4 random_bits(uint64_t seed, uint64_t step, uint32_t stream, uint64_t block) {
+  // 16 bits of the step lie above 48 bits of the block: 2^48 steps, 2^48 blocks of a tensor.
+  return philox(seed, static_cast<uint32_t>(block),
+                static_cast<uint32_t>(block >> 32) | static_cast<uint32_t>(step >> 32) << 16,
+                static_cast<uint32_t>(step), stream);
+}
+
+// Uniform in (0, 1], 24 bits.
+GF_INLINE float uniform(uint32_t bits) {
+  return (static_cast<float>(bits >> 8) + 1.0f) * 0x1p-24f;
+}
+
+// ---- Dropout ---------------------------------------------------------------------------------
+// Element i of a site takes the 16-bit word i % 8 of block i / 8 (word w: half w % 2 of v[w / 2],
+// low half first) and is dropped where the word is below the threshold.
+
+GF_INLINE uint32_t dropout_threshold(float probability) {
+  return static_cast<uint32_t>(probability * 65536.0f + 0.5f);
+}
+
+// What a kept element is multiplied by; the inverse of the share that is kept exactly.
+GF_INLINE float dropout_scale(uint32_t threshold) {
+  return 65536.0f / static_cast<float>(65536u - threshold);
+}
+
+// ---- Keyed permutation -----------------------------------------------------------------------
+// Image of i in a permutation of 0 .. n - 1 chosen by (seed, epoch): a balanced Feistel network
+// over the next even power of two, walked until it lands below n (Black & Rogaway, "Ciphers with
+// Arbitrary Finite Domains", 2002). Its state is its arguments, so a shuffle resumes in O(1).
+GF_INLINE uint64_t permuted(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t n) {
+  uint32_t half = 1;
+  while ((uint64_t{1} << (2 * half)) < n) ++half;
+  const uint64_t mask = (uint64_t{1} << half) - 1;
+  do {
+    uint64_t left = i >> half, right = i & mask;
+    for (uint32_t round = 0; round < 6; ++round) {
+      const Bits4 f = random_bits(seed, epoch, kStreamShuffle, right | uint64_t{round} << 44);
+      const uint64_t mixed = left ^ ((f.v[0] | uint64_t{f.v[1]} << 32) & mask);
+      left = right;
+      right = mixed;
+    }
+    i = left << half | right;
+  } while (i >= n);
+  return i;
+}
+
+// ---- Activations -----------------------------------------------------------------------------
+
+// e^x to 2 ulp without a library call: 2^n times a polynomial in the rest (Cody & Waite reduction).
+GF_INLINE float fast_exp(float x) {
+  x = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
+  const float n = std::nearbyintf(x * 1.44269504f);
+  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  float p = 1.9875691500e-4f;
+  p = p * r + 1.3981999507e-3f;
+  p = p * r + 8.3334519073e-3f;
+  p = p * r + 4.1665795894e-2f;
+  p = p * r + 1.6666665459e-1f;
+  p = p * r + 5.0000001201e-1f;
+  p = p * r * r + r + 1.0f;
+  return p * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
+}
+
+GF_INLINE float sigmoid(float x) {
+  return 1.0f / (1.0f + fast_exp(-x));
+}
+
+// ---- Learning rate ---------------------------------------------------------------------------
+
+enum class ScheduleKind : int32_t { kCosine = 0, kCosineEpoch = 1, kConstant = 2 };
+
+struct Schedule {
+  ScheduleKind kind = ScheduleKind::kCosine;
+  double lr = 6e-4;
+  double min_lr = 6e-5;
+  int64_t warmup_steps = 100;
+  int64_t total_steps = 0;
+  int64_t steps_per_epoch = 0;
+  int64_t epochs = 0;
+};
+
+// Rate of step i, counted from 0: linear warm-up lr (i + 1) / (warmup + 1), then by kind.
+GF_INLINE double learning_rate(const Schedule& s, int64_t i) {
+  constexpr double kPi = 3.14159265358979323846;
+  if (i < s.warmup_steps) {
+    return s.lr * static_cast<double>(i + 1) / static_cast<double>(s.warmup_steps + 1);
+  }
+  if (s.kind == ScheduleKind::kConstant) return s.lr;
+  double progress = 0;
+  if (s.kind == ScheduleKind::kCosineEpoch) {
+    progress = static_cast<double>(i / s.steps_per_epoch) / static_cast<double>(s.epochs);
+  } else if (s.total_steps - 1 > s.warmup_steps) {
+    progress = static_cast<double>(i - s.warmup_steps) /
+               static_cast<double>(s.total_steps - 1 - s.warmup_steps);
+  }
+  return s.min_lr + 0.5 * (s.lr - s.min_lr) * (1.0 + std::cos(kPi * progress));
+}
+
+}  // namespace gf

@@ -1,0 +1,192 @@
+#pragma once
+
+// Every operation of the two models, forward above its backward, with the shapes of its operands.
+// src/cpu and cuda/ implement the class; src/model composes it; nobody else needs to.
+//
+// M = B * T rows of a batch; D model width; F feed-forward width; r reduced width; V vocabulary.
+// x and dx are the residual stream and its gradient, always fp32 (Mat). h is x after a LayerNorm.
+// What enters or leaves a matrix product is an Act. A backward op **writes** the gradients of its
+// parameters (Param::grad) and of its inputs, except where it says "adds". All reductions have a
+// fixed order: the results of an op depend on neither the number of threads nor the schedule.
+
+#include <cstdint>
+#include <span>
+
+#include "base/mat.h"
+#include "math.h"
+
+namespace gf {
+
+// What the random numbers and the learning rate of a step depend on. Lives in device memory, so
+// that a recorded step can be replayed for another one.
+struct StepState {
+  uint64_t seed = 0;
+  int64_t step = 0;    // steps done
+  int64_t epoch = 0;   // epochs done
+  int64_t cursor = 0;  // chunks of this epoch already seen
+};
+
+// Dropout of one site of the model. Its mask is recomputed in the backward pass, never stored.
+struct Dropout {
+  uint32_t threshold = 0;            // dropout_threshold(p); 0: no dropout, state unused
+  uint32_t site = 0;                 // stream of random bits, one per place in the model
+  const StepState* state = nullptr;  // device memory
+};
+
+// ids [B, T], row-major, in device memory.
+struct Batch {
+  const int32_t* ids = nullptr;
+  int64_t sequences = 0;
+  int64_t length = 0;
+
+  int64_t rows() const { return sequences * length; }
+};
+
+struct Linear {
+  Param weight;  // [out, in]
+  Param bias;    // [1, out]
+};
+
+struct Norm {
+  Param gain;  // [1, D]
+  Param bias;  // [1, D]
+};
+
+// Sum of the losses of the predicted tokens, in device memory.
+struct LossSum {
+  double sum = 0;     // nats
+  int64_t count = 0;  // predicted tokens
+};
+
+struct AdamW {
+  double beta1 = 0.9;
+  double beta2 = 0.999;
+  double epsilon = 1e-8;
+  double weight_decay = 0.01;
+  double clip = 1.0;  // largest global gradient norm; 0: none
+  Schedule schedule;
+};
+
+// The flat arrays behind all parameters, [n] each; padding between tensors is zero and stays zero.
+struct Parameters {
+  Mat value;
+  Act act;
+  Mat grad;
+  Mat moment1;
+  Mat moment2;
+};
+
+class Ops {
+ public:
+  virtual ~Ops() = default;
+
+  // ---- Data ----------------------------------------------------------------------------------
+
+  // ids[b, :] = chunks[permuted(seed, epoch, cursor + b), :], chunks [count, T] in device memory.
+  virtual void gather(const int32_t* chunks, int64_t count, int64_t sequences, int64_t length,
+                      const StepState* state, int32_t* ids) = 0;
+
+  // ---- Embedding -----------------------------------------------------------------------------
+
+  // x[b, t] = dropout(tokens[ids[b, t]] + positions[t]); tokens [V, D], positions [L, D].
+  virtual void embed(const Batch& batch, const Param& tokens, const Param& positions,
+                     const Dropout& dropout, const Mat& x) = 0;
+  // **Adds** to tokens.grad, which lm_loss_backward has written; writes positions.grad (zero from T
+  // on). dx is not changed.
+  virtual void embed_backward(const Batch& batch, const Mat& dx, const Dropout& dropout,
+                              const Param& tokens, const Param& positions) = 0;
+
+  // ---- Normalisation and the residual stream -------------------------------------------------
+
+  // h = gain * (x - mean) / sqrt(var + 1e-5) + bias by row; stats [M, 2] = mean and 1 / sqrt(...).
+  virtual void norm(const Mat& x, const Norm& norm, const Mat& stats, const Act& h) = 0;
+  // **Adds** the gradient through the norm to dx.
+  virtual void norm_backward(const Act& dh, const Mat& x, const Mat& stats, const Norm& norm,
+                             const Mat& dx) = 0;
+
+  // x_out = x + dropout(y); h = norm(x_out). x_out may be x.
+  virtual void add_norm(const Mat& x, const Act& y, const Dropout& dropout, const Norm& norm,
+                        const Mat& x_out, const Mat& stats, const Act& h) = 0;
+  // On entry dx is the gradient of x_out from above the norm; **adds** the one through the norm: dx
+  // is then that of x. dy = dropout'(dx).
+  virtual void add_norm_backward(const Act& dh, const Mat& x_out, const Mat& stats,
+                                 const Dropout& dropout, const Norm& norm, const Mat& dx,
+                                 const Act& dy) = 0;
+
+  // ---- Products ------------------------------------------------------------------------------
+
+  // y = x weight^T + bias; x [M, in], y [M, out].
+  virtual void linear(const Act& x, const Linear& layer, const Act& y) = 0;
+  // weight.grad = dy^T x, bias.grad = column sums of dy, dx = dy weight; with accumulate dx is
+  // **added** to.
+  virtual void linear_backward(const Act& dy, const Act& x, const Linear& layer, const Act& dx,
+                               bool accumulate) = 0;
+
+  // u = x weight^T + bias; a = dropout(gelu(u)), the exact (erf) GELU; u, a [M, F].
+  virtual void linear_gelu(const Act& x, const Linear& layer, const Dropout& dropout, const Act& u,
+                           const Act& a) = 0;
+  // du = dropout'(da) * gelu'(u), which overwrites da; then as linear_backward.
+  virtual void linear_gelu_backward(const Act& da, const Act& u, const Act& x, const Linear& layer,
+                                    const Dropout& dropout, const Act& dx) = 0;
+
+  // ---- Attention -----------------------------------------------------------------------------
+
+  // out = softmax(q k^T / sqrt(D / H), causal) v by sequence and head; qkv [M, 3 D] = q | k | v,
+  // each H heads of D / H; lse [M, H] = log-sum-exp of every row of scores.
+  virtual void attention(const Act& qkv, int64_t sequences, int64_t length, int64_t heads,
+                         const Act& out, const Mat& lse) = 0;
+  virtual void attention_backward(const Act& dout, const Act& qkv, const Act& out, const Mat& lse,
+                                  int64_t sequences, int64_t length, int64_t heads,
+                                  const Act& dqkv) = 0;
+
+  // ---- Grassmann mixing ----------------------------------------------------------------------
+
+  // g = p weight^T + bias with p = z_t ∧ w_t, the mean over the valid offsets d <= t of the
+  // normalised Plücker vectors of (z_t, z_{t-d}), by the one-wedge identity: w = Σ_d z_{t-d} / (n
+  // max(s_d, 1e-8)), n valid offsets, s_d = |z_t ∧ z_{t-d}| = |u| |v - (u·v / |u|²) u| for u = z_t,
+  // v = z_{t-d}. An offset that stands twice counts twice. Where no offset is valid g = 0, without
+  // the bias. z [M, r], g [M, D], weight [D, r (r - 1) / 2]; p [M, r (r - 1) / 2] is workspace.
+  virtual void plucker(const Act& z, int64_t sequences, int64_t length,
+                       std::span<const int32_t> windows, const Linear& layer, const Act& p,
+                       const Act& g) = 0;
+  // dz, weight.grad, bias.grad from dg; p and all else recomputed from z. p and dp are workspace.
+  virtual void plucker_backward(const Act& dg, const Act& z, int64_t sequences, int64_t length,
+                                std::span<const int32_t> windows, const Linear& layer, const Act& p,
+                                const Act& dp, const Act& dz) = 0;
+
+  // α = sigmoid(gate); m = α h + (1 - α) g; x_out = x + dropout(inner(m)); h_out = outer(x_out).
+  // hg [M, 2 D] = h | g; gate [M, D]. inner_stats, outer_stats [M, 2]. x_out may be x.
+  virtual void gate_add_norm(const Mat& x, const Act& hg, const Act& gate, const Norm& inner,
+                             const Dropout& dropout, const Norm& outer, const Mat& x_out,
+                             const Mat& inner_stats, const Mat& outer_stats, const Act& h_out) = 0;
+  // On entry dx is the gradient of x_out from above the norm; **adds** the one through it. dhg is
+  // what reaches h and g through the blend alone; dgate reaches both through the gate's product.
+  virtual void gate_add_norm_backward(const Act& dh_out, const Mat& x_out, const Act& hg,
+                                      const Act& gate, const Mat& inner_stats,
+                                      const Mat& outer_stats, const Norm& inner,
+                                      const Dropout& dropout, const Norm& outer, const Mat& dx,
+                                      const Act& dhg, const Act& dgate) = 0;
+
+  // ---- Language-model head -------------------------------------------------------------------
+
+  // logits = h tokens^T; logits [M, V] fp32.
+  virtual void logits(const Act& h, const Param& tokens, const Mat& logits) = 0;
+  // Cross-entropy of ids[b, t + 1] given h[b, t], t < T - 1; **adds** to loss. Never holds more
+  // than a panel of logits.
+  virtual void lm_loss(const Act& h, const Param& tokens, const Batch& batch, LossSum* loss) = 0;
+  // Writes loss; gradients of the mean over the batch: dh (zero at t = T - 1) and tokens.grad.
+  virtual void lm_loss_backward(const Act& h, const Param& tokens, const Batch& batch,
+                                LossSum* loss, const Act& dh) = 0;
+
+  // ---- Optimizer -----------------------------------------------------------------------------
+
+  // *out = Σ grad²; in device memory.
+  virtual void squared_norm(const Mat& grad, double* out) = 0;
+  // AdamW with decoupled decay (Loshchilov & Hutter, arXiv 1711.05101) for step state->step,
+  // gradients scaled by min(1, clip / (sqrt(*squared_norm) + 1e-6)); renews the product-precision
+  // copy. Does nothing when the norm or the loss is not finite.
+  virtual void adamw(const Parameters& parameters, const AdamW& options, const StepState* state,
+                     const double* squared_norm, const LossSum* loss) = 0;
+};
+
+}  // namespace gf
