@@ -8,6 +8,15 @@
 extern "C" {
 #include <cmocka.h>
 }
+// cmocka's fail() would rewrite std::ios::fail in headers that come after it.
+#undef fail
+#undef fail_msg
+#define fail_msg(...)                   \
+  do {                                  \
+    print_error("ERROR: " __VA_ARGS__); \
+    print_error("\n");                  \
+    _fail(__FILE__, __LINE__);          \
+  } while (0)
 
 #include <functional>
 #include <string>
