@@ -171,12 +171,13 @@ class Ops {
 
   // logits = h tokens^T; logits [M, V] fp32.
   virtual void logits(const Act& h, const Param& tokens, const Mat& logits) = 0;
-  // Cross-entropy of ids[b, t + 1] given h[b, t], t < T - 1; **adds** to loss. Never holds more
-  // than a panel of logits.
-  virtual void lm_loss(const Act& h, const Param& tokens, const Batch& batch, LossSum* loss) = 0;
+  // Cross-entropy of ids[b, t + 1] given h[b, t], t < T - 1; **adds** to loss. panel [R, V] is
+  // workspace: logits exist R rows at a time, never [M, V].
+  virtual void lm_loss(const Act& h, const Param& tokens, const Batch& batch, const Mat& panel,
+                       LossSum* loss) = 0;
   // Writes loss; gradients of the mean over the batch: dh (zero at t = T - 1) and tokens.grad.
   virtual void lm_loss_backward(const Act& h, const Param& tokens, const Batch& batch,
-                                LossSum* loss, const Act& dh) = 0;
+                                const Mat& panel, LossSum* loss, const Act& dh) = 0;
 
   // ---- Optimizer -----------------------------------------------------------------------------
 

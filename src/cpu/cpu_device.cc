@@ -1,0 +1,75 @@
+#include <cstdlib>
+#include <cstring>
+#include <map>
+
+#include "base/error.h"
+#include "cpu/cpu_ops.h"
+#include "device.h"
+
+namespace gf {
+namespace {
+
+constexpr size_t kAlignment = 256;
+
+void* default_allocate(size_t bytes, size_t alignment, void*) {
+  return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+}
+
+void default_release(void* memory, size_t, void*) {
+  std::free(memory);
+}
+
+class CpuDevice final : public Device {
+ public:
+  explicit CpuDevice(const CpuOptions& options)
+      : options_(options), pool_(options.threads), ops_(pool_) {
+    if (!options_.allocate) {
+      options_.allocate = default_allocate;
+      options_.release = default_release;
+    }
+  }
+  ~CpuDevice() override {
+    for (const auto& [memory, bytes] : sizes_) options_.release(memory, bytes, options_.user);
+  }
+
+  Ops& ops() override { return ops_; }
+  std::string description() const override {
+    return format("cpu, %d thread%s, fp32", pool_.size(), pool_.size() == 1 ? "" : "s");
+  }
+  int32_t product_bytes() const override { return sizeof(float); }
+
+  void* allocate(size_t bytes, const char* what) override {
+    const size_t wanted = bytes > 0 ? bytes : kAlignment;
+    void* memory = options_.allocate(wanted, kAlignment, options_.user);
+    if (!memory) throw_error(GF_ERROR_OUT_OF_MEMORY, "no memory for %zu bytes of %s", bytes, what);
+    sizes_[memory] = wanted;
+    std::memset(memory, 0, wanted);
+    return memory;
+  }
+  void release(void* memory) override {
+    const auto entry = sizes_.find(memory);
+    if (entry == sizes_.end()) return;
+    options_.release(memory, entry->second, options_.user);
+    sizes_.erase(entry);
+  }
+
+  void upload(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
+  void download(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
+  void zero(void* memory, size_t bytes) override { std::memset(memory, 0, bytes); }
+  void synchronize() override {}
+  void refresh(const Parameters&) override {}  // products read the fp32 values themselves
+
+ private:
+  CpuOptions options_;
+  ThreadPool pool_;
+  CpuOps ops_;
+  std::map<void*, size_t> sizes_;
+};
+
+}  // namespace
+
+std::shared_ptr<Device> make_cpu_device(const CpuOptions& options) {
+  return std::make_shared<CpuDevice>(options);
+}
+
+}  // namespace gf

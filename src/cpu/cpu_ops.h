@@ -1,0 +1,66 @@
+#pragma once
+
+#include <vector>
+
+#include "base/thread_pool.h"
+#include "ops.h"
+
+namespace gf {
+
+// The operations on the CPU, each in the file of its name; formulas and shapes stand in ops.h.
+class CpuOps final : public Ops {
+ public:
+  explicit CpuOps(ThreadPool& pool) : pool_(pool) {}
+
+  void gather(const int32_t* chunks, int64_t count, int64_t sequences, int64_t length,
+              const StepState* state, int32_t* ids) override;
+  void embed(const Batch& batch, const Param& tokens, const Param& positions,
+             const Dropout& dropout, const Mat& x) override;
+  void embed_backward(const Batch& batch, const Mat& dx, const Dropout& dropout,
+                      const Param& tokens, const Param& positions) override;
+  void norm(const Mat& x, const Norm& norm, const Mat& stats, const Act& h) override;
+  void norm_backward(const Act& dh, const Mat& x, const Mat& stats, const Norm& norm,
+                     const Mat& dx) override;
+  void add_norm(const Mat& x, const Act& y, const Dropout& dropout, const Norm& norm,
+                const Mat& x_out, const Mat& stats, const Act& h) override;
+  void add_norm_backward(const Act& dh, const Mat& x_out, const Mat& stats, const Dropout& dropout,
+                         const Norm& norm, const Mat& dx, const Act& dy) override;
+  void linear(const Act& x, const Linear& layer, const Act& y) override;
+  void linear_backward(const Act& dy, const Act& x, const Linear& layer, const Act& dx,
+                       bool accumulate) override;
+  void linear_gelu(const Act& x, const Linear& layer, const Dropout& dropout, const Act& u,
+                   const Act& a) override;
+  void linear_gelu_backward(const Act& da, const Act& u, const Act& x, const Linear& layer,
+                            const Dropout& dropout, const Act& dx) override;
+  void attention(const Act& qkv, int64_t sequences, int64_t length, int64_t heads, const Act& out,
+                 const Mat& lse) override;
+  void attention_backward(const Act& dout, const Act& qkv, const Act& out, const Mat& lse,
+                          int64_t sequences, int64_t length, int64_t heads,
+                          const Act& dqkv) override;
+  void plucker(const Act& z, int64_t sequences, int64_t length, std::span<const int32_t> windows,
+               const Linear& layer, const Act& p, const Act& g) override;
+  void plucker_backward(const Act& dg, const Act& z, int64_t sequences, int64_t length,
+                        std::span<const int32_t> windows, const Linear& layer, const Act& p,
+                        const Act& dp, const Act& dz) override;
+  void gate_add_norm(const Mat& x, const Act& hg, const Act& gate, const Norm& inner,
+                     const Dropout& dropout, const Norm& outer, const Mat& x_out,
+                     const Mat& inner_stats, const Mat& outer_stats, const Act& h_out) override;
+  void gate_add_norm_backward(const Act& dh_out, const Mat& x_out, const Act& hg, const Act& gate,
+                              const Mat& inner_stats, const Mat& outer_stats, const Norm& inner,
+                              const Dropout& dropout, const Norm& outer, const Mat& dx,
+                              const Act& dhg, const Act& dgate) override;
+  void logits(const Act& h, const Param& tokens, const Mat& logits) override;
+  void lm_loss(const Act& h, const Param& tokens, const Batch& batch, const Mat& panel,
+               LossSum* loss) override;
+  void lm_loss_backward(const Act& h, const Param& tokens, const Batch& batch, const Mat& panel,
+                        LossSum* loss, const Act& dh) override;
+  void squared_norm(const Mat& grad, double* out) override;
+  void adamw(const Parameters& parameters, const AdamW& options, const StepState* state,
+             const double* squared_norm, const LossSum* loss) override;
+
+ private:
+  ThreadPool& pool_;
+  std::vector<float> partials_;  // partial column sums of a reduction over rows, one row per part
+};
+
+}  // namespace gf
