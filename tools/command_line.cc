@@ -20,22 +20,18 @@ constexpr const char* kLastGroup = "Other";
 // Two columns, the second wrapped at blanks.
 class HelpLayout : public CLI::Formatter {
  public:
-  std::string make_usage(const CLI::App* app, std::string) const override {
-    return "\nUsage: " + app->get_name() + " [options]\n";
-  }
-
-  // Groups in the order they were made, but for the one of --help, which comes last.
-  std::string make_groups(const CLI::App* app, CLI::AppFormatMode) const override {
+  // Groups stand in the order they were made, but for the one of --help, which comes last.
+  std::string make_help(const CLI::App* app, std::string, CLI::AppFormatMode) const override {
     std::vector<std::string> groups = app->get_groups();
     std::rotate(groups.begin(), std::find(groups.begin(), groups.end(), kLastGroup) + 1,
                 groups.end());
-    std::string text;
+    std::string text = app->get_description() + "\n\nUsage: " + app->get_name() + " [options]\n";
     for (const std::string& group : groups) {
       const auto options =
           app->get_options([&](const CLI::Option* option) { return option->get_group() == group; });
       if (!options.empty()) text += make_group(group, false, options);
     }
-    return text;
+    return text + "\n" + app->get_footer() + "\n";
   }
 
   std::string make_option(const CLI::Option* option, bool) const override {

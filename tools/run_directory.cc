@@ -43,7 +43,7 @@ fs::path RunDirectory::default_path(const TrainOptions& options) {
 
 RunDirectory RunDirectory::create(const fs::path& path) {
   const RunDirectory run(path);
-  if (fs::exists(run.config())) {
+  if (fs::exists(run.last())) {
     throw UsageError(path.string() + " already holds a run: --resume " + path.string() +
                      " goes on with it, another --output-dir starts a new one");
   }

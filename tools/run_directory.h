@@ -17,7 +17,7 @@ class RunDirectory {
   // outputs/<YYYY-MM-DD_HH-MM-SS>/<model>_<task>_L<L>_N<N>
   static std::filesystem::path default_path(const TrainOptions& options);
 
-  // A new run. A directory that already holds one is a UsageError.
+  // A new run. A directory that already holds the checkpoint of one is a UsageError.
   static RunDirectory create(const std::filesystem::path& path);
 
   // The run to resume: its directory, one of its checkpoints, or "latest": the one in outputs/

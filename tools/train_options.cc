@@ -149,6 +149,18 @@ gf_schedule schedule_of(const std::string& name) {
   return name == "constant" ? GF_SCHEDULE_CONSTANT : GF_SCHEDULE_COSINE;
 }
 
+TrainOptions from_json(const Json& config) {
+  TrainOptions options;
+  for (const Setting& s : settings()) {
+    try {
+      s.set(options, config.at(s.key()));
+    } catch (const Json::exception&) {
+      throw Failure("the run's config.json is damaged: no valid value for " + s.key());
+    }
+  }
+  return options;
+}
+
 // As a person would type it.
 std::string to_text(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
@@ -190,9 +202,8 @@ TrainOptions resolve(const std::vector<GivenSetting>& given) {
 }
 
 TrainOptions resolve_resumed(const std::vector<GivenSetting>& given, const Json& config) {
-  TrainOptions options;
-  for (const Setting& s : settings()) s.set(options, config.at(s.key()));
-  const TrainOptions earlier = options;
+  const TrainOptions earlier = from_json(config);
+  TrainOptions options = earlier;
   for (const GivenSetting& g : given) {
     g.setting->parse(options, g.text);
     const Json before = g.setting->get(earlier), now = g.setting->get(options);

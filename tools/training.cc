@@ -43,6 +43,10 @@ Training::Training(const Context& context, const Model& model, const Splits& spl
       metrics_(run.metrics(), step_) {}
 
 int Training::run() {
+  if (step_ > 0) {
+    display_.line(format("resumed after step %s of %s", with_thousands(step_).c_str(),
+                         with_thousands(total_steps_).c_str()));
+  }
   display_.line("  epoch      step   train loss   val loss    val ppl   tokens/s      time");
   const InterruptGuard guard;
   while (step()) {
