@@ -62,8 +62,7 @@ bool Display::status_due() const {
 }
 
 void Display::status(const std::vector<StatusField>& fields) {
-  if (mode_ != Mode::kHuman) return;
-  last_status_ = Clock::now();
+  if (mode_ != Mode::kHuman || (!terminal_ && !status_due())) return;
   if (terminal_) {
     std::printf("%s%s", kClearLine, fit_status(fields, terminal_width()).c_str());
     status_shown_ = true;
@@ -71,6 +70,7 @@ void Display::status(const std::vector<StatusField>& fields) {
     std::printf("%s\n", join(fields).c_str());
   }
   std::fflush(stdout);
+  last_status_ = Clock::now();
 }
 
 void Display::clear_status() {

@@ -115,6 +115,17 @@ RunDirectory open_directory(const Command& command) {
   return run;
 }
 
+std::string shape_of(const TrainOptions& options) {
+  const std::string shape =
+      with_thousands(options.num_layers) + " layers, width " + with_thousands(options.model_dim);
+  if (options.model == "transformer") {
+    return shape + ", " + with_thousands(options.num_heads) + " heads";
+  }
+  return shape + ", windows " +
+         format_windows(options.windows.data(), static_cast<int64_t>(options.windows.size())) +
+         (options.window_schedule == "all" ? " in every layer" : ", one per layer");
+}
+
 void introduce(const Context& context, const Command& command, const Model& model,
                const Corpus& corpus, const Splits& splits, const RunDirectory& run,
                Display& display) {
@@ -123,26 +134,22 @@ void introduce(const Context& context, const Command& command, const Model& mode
   const auto chunks = [&](const Dataset& split) {
     return with_thousands(info_of(context, split).chunks);
   };
-  std::string shape = format("N=%lld D=%lld", static_cast<long long>(o.num_layers),
-                             static_cast<long long>(o.model_dim));
-  if (o.model == "transformer") {
-    shape += " H=" + std::to_string(o.num_heads);
-  } else {
-    shape += " r=" + std::to_string(o.reduced_dim) + ", windows " +
-             format_windows(o.windows.data(), static_cast<int64_t>(o.windows.size())) +
-             (o.window_schedule == "all" ? " in every layer" : " by layer");
-  }
-  display.line(format("model      %s, %s parameters, %s", o.model.c_str(),
-                      with_thousands(parameters).c_str(), shape.c_str()));
-  display.line(format("data       %s, %s: %s training, %s validation, %s test sequences of %lld",
-                      corpus.name().c_str(), o.tokenizer.c_str(), chunks(splits.train).c_str(),
-                      chunks(splits.validation).c_str(), chunks(splits.test).c_str(),
-                      static_cast<long long>(o.max_seq_len)));
+  display.line(
+      format("model      %s, %s parameters", o.model.c_str(), with_thousands(parameters).c_str()));
+  display.line("           " + shape_of(o));
+  display.line(format("data       %s, tokenizer %s, sequences of %s", corpus.name().c_str(),
+                      o.tokenizer.c_str(), with_thousands(o.max_seq_len).c_str()));
+  display.line(format("           %s for training, %s for validation, %s for the test",
+                      chunks(splits.train).c_str(), chunks(splits.validation).c_str(),
+                      chunks(splits.test).c_str()));
   if (corpus.holds_out()) {
     display.line(
-        "           held out: the last 5 % of the text for the test, the 5 % before it "
-        "for validation");
+        "           held out are the last 5 % for the test, the 5 % before for validation");
   }
+  display.line(format("recipe     %s: %s epochs, batch %s, learning rate %s, seed %s",
+                      o.preset.c_str(), with_thousands(o.epochs).c_str(),
+                      with_thousands(o.batch_size).c_str(), format_rate(o.lr).c_str(),
+                      std::to_string(o.seed).c_str()));
   display.line(format("device     %s", gf_context_description(context.get())));
   display.line(format("output     %s", run.path().c_str()));
   display.line("");
