@@ -72,32 +72,43 @@ eval_run() {
 
 # ---- Table -------------------------------------------------------------------------------------
 
-# field FILE KEY: a number of a JSON file whose lines hold one value each
-field() { sed -n "s/^ *\"$2\": \([-+.0-9e]*\),\{0,1\}$/\1/p" "$1" | head -n 1; }
+# field KEY FILE...: that number of the first of the JSON files that exists and holds it, else "-"
+field() {
+  local key=$1 value
+  shift
+  value=$(sed -n "s/^ *\"$key\": \([-+.0-9e]*\),\{0,1\}$/\1/p" "$@" 2>/dev/null | head -n 1) || true
+  echo "${value:--}"
+}
 
-# table DIR...: one row for each run; gaps are to the transformer that stands before it
+# table DIR...: one row for each run; gaps are to the transformer of the same size before it
 table() {
-  local run
+  local run results
   heading "Comparison"
-  printf '%-36s %11s %9s %9s %8s %9s\n' "" "" "best" "" "" ""
-  printf '%-36s %11s %9s %9s %8s %9s\n' run parameters "val. ppl" "test ppl" gap tokens/s
   for run in "$@"; do
-    local results=$run/results.json
-    [[ -f $results ]] || continue
-    echo "$(basename "$run") $(field "$results" parameters)" \
-      "$(field "$results" best_val_perplexity) $(field "$results" test_perplexity)" \
-      "$(field "$results" tokens_per_second)"
+    results=$run/results.json
+    echo "$(basename "$run") $(field parameters "$results")" \
+      "$(field best_val_perplexity "$results")" \
+      "$(field perplexity "$run"/*_test_results.json)" \
+      "$(field test_perplexity "$results") $(field tokens_per_second "$results")"
   done | awk '
     function commas(n,  s) {
       for (n = sprintf("%d", n); length(n) > 3; n = substr(n, 1, length(n) - 3))
         s = "," substr(n, length(n) - 2) s
       return n s
     }
+    function fixed(n) { return n == "-" ? n : sprintf("%.2f", n) }
+    BEGIN {
+      row = "%-36s %10s %14s %9s %8s %9s\n"
+      printf row, "run", "parameters", "best val. ppl", "test ppl", "gap", "tokens/s"
+    }
     {
-      gap = ""
-      if ($1 ~ /^transformer/) reference = $3
-      else if (reference) gap = sprintf("%+.1f %%", 100 * ($3 / reference - 1))
-      printf "%-36s %11s %9.2f %9.2f %8s %9s\n", $1, commas($2), $3, $4, gap, commas($5)
+      size = $1
+      sub(/^[a-z]+/, "", size)
+      sub(/_per-layer$/, "", size)
+      gap = "-"
+      if ($1 ~ /^transformer/) reference[size] = $3
+      else if (reference[size] > 0) gap = sprintf("%+.1f %%", 100 * ($3 / reference[size] - 1))
+      printf row, $1, commas($2), fixed($3), fixed($4 == "-" ? $5 : $4), gap, commas($6)
     }'
 }
 
