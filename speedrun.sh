@@ -107,7 +107,7 @@ table() {
       sub(/_per-layer$/, "", size)
       gap = "-"
       if ($1 ~ /^transformer/) reference[size] = $3
-      else if (reference[size] > 0) gap = sprintf("%+.1f %%", 100 * ($3 / reference[size] - 1))
+      else if (reference[size] > 0 && $3 != "-") gap = sprintf("%+.1f %%", 100 * ($3 / reference[size] - 1))
       printf row, $1, commas($2), fixed($3), fixed($4 == "-" ? $5 : $4), gap, commas($6)
     }'
 }
