@@ -58,15 +58,6 @@ struct LossSum {
   int64_t count = 0;  // predicted tokens
 };
 
-struct AdamW {
-  double beta1 = 0.9;
-  double beta2 = 0.999;
-  double epsilon = 1e-8;
-  double weight_decay = 0.01;
-  double clip = 1.0;  // largest global gradient norm; 0: none
-  Schedule schedule;
-};
-
 // The flat arrays behind all parameters, [n] each; padding between tensors is zero and stays zero.
 struct Parameters {
   Mat value;

@@ -15,6 +15,7 @@ struct Mat {
 
   int64_t size() const { return rows * cols; }
   float* row(int64_t i) const { return data + i * ld; }
+  Mat first_rows(int64_t count) const { return row_range(0, count); }
   Mat row_range(int64_t first, int64_t count) const { return {row(first), count, cols, ld}; }
 };
 

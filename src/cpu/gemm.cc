@@ -1,0 +1,40 @@
+#include "cpu/gemm.h"
+
+#include <cblas.h>
+
+namespace gf {
+
+Factor Factor::rows(int64_t first, int64_t count) const {
+  return {is_transposed ? block(mat, 0, mat.rows, first, count) : row_block(mat, first, count),
+          is_transposed};
+}
+
+Factor Factor::columns(int64_t first, int64_t count) const {
+  return {is_transposed ? row_block(mat, first, count) : block(mat, 0, mat.rows, first, count),
+          is_transposed};
+}
+
+void gemm(float alpha, const Factor& a, const Factor& b, float beta, const Mat& c) {
+  const auto form = [](const Factor& f) { return f.is_transposed ? CblasTrans : CblasNoTrans; };
+  const auto size = [](int64_t n) { return static_cast<blasint>(n); };
+  cblas_sgemm(CblasRowMajor, form(a), form(b), size(c.rows), size(c.cols), size(a.inner_of_left()),
+              alpha, a.mat.data, size(a.mat.ld), b.mat.data, size(b.mat.ld), beta, c.data,
+              size(c.ld));
+}
+
+// 256 x 256 tiles reach OpenBLAS's full speed at the inner lengths that occur here; a result of few
+// of them is cut finer, so that there is work for several threads, down to where it costs a tenth.
+Tiling::Tiling(const Mat& c) : c_(c), rows_(256), cols_(256) {
+  constexpr int64_t kFewestTiles = 8, kFewestRows = 64;
+  across_ = (c.cols + cols_ - 1) / cols_;
+  while (rows_ > kFewestRows && (c.rows + rows_ - 1) / rows_ * across_ < kFewestTiles) rows_ /= 2;
+  down_ = (c.rows + rows_ - 1) / rows_;
+}
+
+Tile Tiling::tile(int64_t i) const {
+  const int64_t row = i / across_ * rows_, col = i % across_ * cols_;
+  return {block(c_, row, std::min(rows_, c_.rows - row), col, std::min(cols_, c_.cols - col)), row,
+          col};
+}
+
+}  // namespace gf

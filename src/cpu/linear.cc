@@ -1,0 +1,54 @@
+#include <algorithm>
+
+#include "cpu/cpu_ops.h"
+#include "cpu/gemm.h"
+#include "cpu/kernel.h"
+
+namespace gf {
+namespace {
+
+GF_KERNEL void add_bias(const float* bias, const Mat& y) {
+  for (int64_t i = 0; i < y.rows; ++i) {
+    float* row = y.row(i);
+    for (int64_t j = 0; j < y.cols; ++j) row[j] += bias[j];
+  }
+}
+
+constexpr int64_t kSumColumns = 64;
+
+// Sums of up to kSumColumns columns. Runs of rows are summed first: a single chain over thousands
+// of rows would lose digits.
+GF_KERNEL void sum_columns(const Mat& mat, float* sums) {
+  constexpr int64_t kRun = 64;
+  float total[kSumColumns] = {};
+  for (int64_t first = 0; first < mat.rows; first += kRun) {
+    float run[kSumColumns] = {};
+    for (int64_t i = first; i < std::min(first + kRun, mat.rows); ++i) {
+      const float* row = mat.row(i);
+      for (int64_t j = 0; j < mat.cols; ++j) run[j] += row[j];
+    }
+    for (int64_t j = 0; j < kSumColumns; ++j) total[j] += run[j];
+  }
+  std::copy_n(total, mat.cols, sums);
+}
+
+}  // namespace
+
+void CpuOps::linear(const Act& x, const Linear& layer, const Act& y) {
+  const float* bias = layer.bias.value.data;
+  gemm(pool_, f32(x), transposed(layer.weight.value), 0.0f, f32(y),
+       [&](const Tile& tile) { add_bias(bias + tile.col, tile.mat); });
+}
+
+void CpuOps::linear_backward(const Act& dy_act, const Act& x, const Linear& layer, const Act& dx,
+                             bool accumulate) {
+  const Mat dy = f32(dy_act);
+  gemm(pool_, transposed(dy), f32(x), 0.0f, layer.weight.grad);
+  pool_.run((dy.cols + kSumColumns - 1) / kSumColumns, [&](int64_t part) {
+    const int64_t col = part * kSumColumns, cols = std::min(kSumColumns, dy.cols - col);
+    sum_columns(block(dy, 0, dy.rows, col, cols), layer.bias.grad.data + col);
+  });
+  gemm(pool_, dy, layer.weight.value, accumulate ? 1.0f : 0.0f, f32(dx));
+}
+
+}  // namespace gf
