@@ -41,4 +41,12 @@ Tile Tiling::tile(int64_t i) const {
           col};
 }
 
+void gemm(ThreadPool& pool, const Factor& a, const Factor& b, float beta, const Mat& c) {
+  const Tiling tiling(c);
+  pool.run(tiling.count(), [&](int64_t i) {
+    const Tile tile = tiling.tile(i);
+    gemm(1.0f, a.rows(tile.row, tile.mat.rows), b.columns(tile.col, tile.mat.cols), beta, tile.mat);
+  });
+}
+
 }  // namespace gf
