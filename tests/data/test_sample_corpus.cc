@@ -94,7 +94,7 @@ void paragraphs_keep_to_their_hero_and_place(void**) {
 
 void verbs_agree_with_their_subjects(void**) {
   const std::string text = gf::sample_text(5, 2'000'000);
-  for (const char* wrong : {"the boats drifts", "If the boat drift ", "If every cow graze ",
+  for (const char* wrong : {"If the boats drifts ", "If the boat drift ", "If every cow graze ",
                             " a old ", " an small", "these boat "}) {
     assert_true(text.find(wrong) == std::string::npos);
   }
