@@ -65,13 +65,13 @@ void large_scores_are_no_matter(void**) {
   const Matrix qkv = random_matrix(1, 20, 24, 10.0);
   const reference::Attention expected = reference::attention(qkv, 1, 20, 2);
   assert_true(*std::max_element(expected.lse.values.begin(), expected.lse.values.end()) > 200);
-  gf_test::assert_results(
-      "large scores", {{"out", expected.out}, {"lse", expected.lse}}, [&](TestDevice& device) {
-        const gf::Act out = device.result_act(20, 8);
-        const gf::Mat lse = device.result_mat(20, 2);
-        device.ops().attention(device.act(qkv), 1, 20, 2, out, lse);
-        return std::vector{device.read(out), device.read(lse)};
-      });
+  gf_test::assert_results("large scores", {{"out", expected.out}, {"lse", expected.lse}},
+                          [&](TestDevice& device) {
+                            const gf::Act out = device.result_act(20, 8);
+                            const gf::Mat lse = device.result_mat(20, 2);
+                            device.ops().attention(device.act(qkv), 1, 20, 2, out, lse);
+                            return std::vector{device.read(out), device.read(lse)};
+                          });
 }
 
 void the_twin_has_the_gradient_of_its_forward(void**) {
