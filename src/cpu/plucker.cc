@@ -207,12 +207,13 @@ void CpuOps::plucker(const Act& z, int64_t, int64_t length, std::span<const int3
   const Mat p = f32(p_act);
   const Offsets offsets{windows, length};
   wedge(pool_, f32(z), offsets, p);
-  gemm(pool_, p, transposed(layer.weight.value), 0.0f, f32(g), [&](const Tile& tile) {
-    for (int64_t i = 0; i < tile.mat.rows; ++i) {
-      if (offsets.valid(tile.row + i) == 0) continue;
-      add_row(layer.bias.value.data + tile.col, tile.mat.cols, tile.mat.row(i));
-    }
-  });
+  gemm_bias(pool_, p, transposed(layer.weight.value), layer.bias.value.data, f32(g),
+            [&](const Tile& tile) {
+              for (int64_t i = 0; i < tile.mat.rows; ++i) {
+                if (offsets.valid(tile.row + i) > 0) continue;
+                std::fill_n(tile.mat.row(i), tile.mat.cols, 0.0f);
+              }
+            });
 }
 
 void CpuOps::plucker_backward(const Act& dg_act, const Act& z_act, int64_t, int64_t length,
