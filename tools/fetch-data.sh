@@ -101,7 +101,7 @@ download() {
     curl --fail --location --silent --show-error --continue-at - --output "$file.part" "$address" ||
       status=$?
   else
-    need wget curl || return
+    need wget || return
     wget --no-verbose --continue --output-document "$file.part" "$address" || status=$?
   fi
   if [[ $status -eq 0 ]]; then
