@@ -1,5 +1,4 @@
-/* Trains a small Grassmann-flow model on a text file, byte by byte, and says how well it predicts
- * the last tenth, which it has not seen:  train_text FILE MODEL.safetensors */
+/* Trains a Grassmann-flow model on a text file and says how well it predicts the last tenth. */
 #include <grassflow.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,15 +11,14 @@ static void check(gf_status status) {
   exit(1);
 }
 
-static int show(const gf_train_report* report, void* user) {
-  (void)user;
+static int show(const gf_train_report* report, void* unused) {
+  (void)unused;
   if (report->step % 20 == 0) printf("step %4d  loss %.4f\n", (int)report->step, report->loss);
   return 0;
 }
 
 int main(int argc, char** argv) {
   if (argc != 3) return fprintf(stderr, "usage: train_text FILE MODEL.safetensors\n"), 2;
-
   char error[256];
   if (gf_context_create(NULL, &context, error, sizeof error) != GF_OK) {
     return fprintf(stderr, "train_text: %s\n", error), 1;
@@ -39,8 +37,7 @@ int main(int argc, char** argv) {
   gf_model_config config;
   gf_model_config_init(&config, GF_MIXER_GRASSMANN);
   config.vocab_size = gf_tokenizer_vocab_size(tokenizer);
-  config.max_seq_len = 64;
-  config.num_layers = 2, config.model_dim = 64, config.ff_dim = 256;
+  config.max_seq_len = 64, config.num_layers = 2, config.model_dim = 64, config.ff_dim = 256;
   gf_model* model;
   check(gf_model_create(context, &config, 1, &model));
 
@@ -50,16 +47,14 @@ int main(int argc, char** argv) {
   options.progress = show;
   gf_trainer* trainer;
   check(gf_trainer_create(model, train, &options, &trainer));
-  gf_status status;
-  while ((status = gf_train_step(trainer, NULL)) == GF_OK) continue;
-  check(status);
+  gf_status status = GF_OK;
+  while (status == GF_OK) check(status = gf_train_step(trainer, NULL));
 
   gf_eval_report held = {sizeof held, 0, 0, 0, 0, 0};
   check(gf_eval(model, held_out, 0, &held));
   check(gf_model_save(model, argv[2]));
   printf("held-out perplexity %.3f per byte; the model is in %s\n", held.perplexity, argv[2]);
-  gf_trainer_free(trainer), gf_model_free(model);
-  gf_dataset_free(held_out), gf_dataset_free(train), gf_dataset_free(text);
-  gf_tokenizer_free(tokenizer), gf_context_free(context);
+  gf_trainer_free(trainer), gf_model_free(model), gf_tokenizer_free(tokenizer);
+  gf_dataset_free(held_out), gf_dataset_free(train), gf_dataset_free(text), gf_context_free(context);
   return 0;
 }

@@ -176,7 +176,8 @@ TrainProgress read_progress(const ordered_json& json, uint64_t seed) {
 
 void check_same_options(const std::string& path, const ordered_json& found,
                         const Trainer& trainer) {
-  for (const auto& [name, expected] : options_json(trainer).items()) {
+  const ordered_json options = options_json(trainer);
+  for (const auto& [name, expected] : options.items()) {
     if (found.at(name) != expected) {
       throw_error(GF_ERROR_MISMATCH, "%s: saved with %s = %s, but this training has %s",
                   path.c_str(), name.c_str(), found.at(name).dump().c_str(),

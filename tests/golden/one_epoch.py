@@ -16,6 +16,7 @@ from tokenizers import BertWordPieceTokenizer
 
 LENGTH, LAYERS, DIM, FF, HEADS, REDUCED, BATCH = 128, 6, 64, 256, 4, 16, 32
 LR, MIN_LR, WARMUP = 3e-3, 3e-4, 50
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
 def chunks_of(tokenizer, path):
@@ -24,7 +25,7 @@ def chunks_of(tokenizer, path):
     text = "\n".join(row for row in rows if row.strip())
     ids = tokenizer.encode(text.replace("<unk>", "[UNK]")).ids  # the tokenised release's unknown word
     count = len(ids) // LENGTH
-    return torch.tensor(ids[: count * LENGTH]).view(count, LENGTH)
+    return torch.tensor(ids[: count * LENGTH]).view(count, LENGTH).to(DEVICE)
 
 
 def learning_rate(step, total):
@@ -36,9 +37,9 @@ def learning_rate(step, total):
 def run(models, kind, schedule, train, valid, seed):
     torch.manual_seed(seed)
     model = models.LanguageModel(kind, 30522, LENGTH, DIM, layers=LAYERS, ff=FF, heads=HEADS, reduced=REDUCED,
-                                 schedule=schedule)
+                                 schedule=schedule).to(DEVICE)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LR, weight_decay=0.01)
-    batches = train[torch.randperm(len(train))].split(BATCH)
+    batches = train[torch.randperm(len(train)).to(DEVICE)].split(BATCH)
     losses = []
     for step, ids in enumerate(batches):
         for group in optimizer.param_groups:
@@ -49,7 +50,8 @@ def run(models, kind, schedule, train, valid, seed):
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
-        losses.append(loss.item())
+        losses.append(loss.detach())
+    losses = torch.stack(losses).tolist()
     model.eval()
     with torch.no_grad():
         held = sum(model.loss(ids, True).item() * len(ids) for ids in valid.split(BATCH)) / len(valid)

@@ -197,7 +197,7 @@ void tensors_that_do_not_fit_are_refused(void**) {
   write_file(one("F32", "[2]", "[0,8]"), 8);
   assert_int_equal(gf::SafetensorsFile(kPath).tensors().size(), 1);
   assert_header_refused(one("F33", "[2]", "[0,8]"), 8, "has dtype \"F33\"");
-  assert_header_refused(one("F32", "[3]", "[0,8]"), 8, "8 bytes of data, expected 12");
+  assert_header_refused(one("F32", "[3]", "[0,8]"), 8, "\"w\" has 8 bytes of data, expected 12");
   assert_header_refused(one("F32", "[2]", "[0,8]"), 7, "bytes 0 to 8, expected within 7");
   assert_header_refused(one("F32", "[2]", "[8,0]"), 8, "bytes 8 to 0");
   assert_header_refused(one("F32", "[2]", "[0,8,8]"), 8, "has 3 data_offsets");

@@ -1,0 +1,114 @@
+#include "reference/adamw.h"
+
+#include <limits>
+
+#include "support/op_test.h"
+#include "support/support.h"
+
+namespace {
+
+using gf_test::TestDevice;
+using reference::Matrix;
+using reference::random_matrix;
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+// A large rate, so that the update and not the value it is added to decides the comparison.
+gf::AdamW options(double clip) {
+  gf::AdamW o;
+  o.clip = clip;
+  o.weight_decay = 0.1;
+  o.schedule = {gf::ScheduleKind::kCosine, 0.5, 0.05, 10, 1000};
+  return o;
+}
+
+struct State {
+  Matrix value, moment1, moment2, grad;
+
+  explicit State(int64_t size)
+      : value(random_matrix(1, 1, size)),
+        moment1(random_matrix(2, 1, size, 0.1)),
+        moment2(random_matrix(3, 1, size, 0.1)),
+        grad(random_matrix(4, 1, size)) {
+    for (double& v : moment2.values) v *= v;
+    for (double& v : moment2.values) v = static_cast<float>(v);
+  }
+};
+
+// One call on the device; returns value and moments.
+std::vector<Matrix> step(TestDevice& device, const State& s, const gf::AdamW& o, int64_t steps_done,
+                         double norm_squared, double loss) {
+  const gf::Param value = device.param(s.value);
+  const gf::Parameters parameters{value.value, value.act, device.mat(s.grad), device.mat(s.moment1),
+                                  device.mat(s.moment2)};
+  device.ops().adamw(parameters, o, device.state({.step = steps_done}),
+                     device.array<double>({norm_squared}), device.array<gf::LossSum>({{loss, 1}}));
+  return {device.read(parameters.value), device.read(parameters.moment1),
+          device.read(parameters.moment2)};
+}
+
+void squared_norm_is_the_twin(void**) {
+  for (const int64_t size : {1, 7, 1000, 16384, 100001}) {
+    const Matrix grad = random_matrix(5, 1, size);
+    const Matrix expected(1, 1, reference::squared_norm(grad));
+    gf_test::assert_results(std::to_string(size), {{"norm", expected}}, [&](TestDevice& device) {
+      double* out = device.array<double>({kInfinity});
+      device.ops().squared_norm(device.mat(grad), out);
+      return std::vector{Matrix(1, 1, device.read(out, 1)[0])};
+    });
+  }
+}
+
+void adamw_is_the_twin(void**) {
+  for (const int64_t size : {1, 1000, 40000}) {
+    for (const int64_t steps_done : {0, 5, 700}) {
+      for (const double clip : {0.0, 1.0, 1e9}) {
+        const State before(size);
+        const double norm = reference::squared_norm(before.grad);
+        State after = before;
+        reference::adamw(options(clip), steps_done, norm, after.grad, &after.value, &after.moment1,
+                         &after.moment2);
+        gf_test::assert_results(
+            "step " + std::to_string(steps_done),
+            {{"value", after.value}, {"moment1", after.moment1}, {"moment2", after.moment2}},
+            [&](TestDevice& device) {
+              return step(device, before, options(clip), steps_done, norm, 1.0);
+            });
+      }
+    }
+  }
+}
+
+void nothing_changes_when_norm_or_loss_is_not_finite(void**) {
+  const State s(100);
+  for (const auto& [norm, loss] : {std::pair{kInfinity, 1.0}, std::pair{std::nan(""), 1.0},
+                                   std::pair{1.0, kInfinity}, std::pair{1.0, std::nan("")}}) {
+    gf_test::assert_results("not finite",
+                            {{"value", s.value}, {"moment1", s.moment1}, {"moment2", s.moment2}},
+                            [&, n = norm, l = loss](TestDevice& device) {
+                              std::vector<Matrix> results = step(device, s, options(1.0), 3, n, l);
+                              assert_true(results[0].values == s.value.values);
+                              return results;
+                            });
+  }
+}
+
+void zeros_stay_zero(void**) {
+  State s(64);
+  s.value = s.moment1 = s.moment2 = s.grad = Matrix(1, 64);
+  gf_test::assert_results(
+      "padding", {{"value", s.value}, {"moment1", s.moment1}, {"moment2", s.moment2}},
+      [&](TestDevice& device) { return step(device, s, options(1.0), 0, 4.0, 1.0); });
+}
+
+}  // namespace
+
+int main() {
+  const CMUnitTest tests[] = {
+      cmocka_unit_test(squared_norm_is_the_twin),
+      cmocka_unit_test(adamw_is_the_twin),
+      cmocka_unit_test(nothing_changes_when_norm_or_loss_is_not_finite),
+      cmocka_unit_test(zeros_stay_zero),
+  };
+  return cmocka_run_group_tests_name("cpu/adamw", tests, nullptr, nullptr);
+}
