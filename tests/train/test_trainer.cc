@@ -79,7 +79,7 @@ void both_models_learn(void**) {
     // Fresh weights predict nearly uniformly; after three hundred steps unseen text of the same
     // grammar shows that the tokens before have been used.
     assert_true(std::fabs(first - std::log(128.0)) < 0.1);
-    assert_true(after < unigram_entropy(*make_data(64, 2)) - 0.4);
+    assert_true(after < unigram_entropy(*make_data(64, 2)) - 0.25);
   }
 }
 
