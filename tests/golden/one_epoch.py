@@ -14,8 +14,8 @@ import sys
 import torch
 from tokenizers import BertWordPieceTokenizer
 
-LENGTH, LAYERS, DIM, FF, HEADS, REDUCED, BATCH = 128, 6, 32, 128, 4, 16, 32
-LR, MIN_LR, WARMUP = 6e-3, 6e-4, 50
+LENGTH, LAYERS, DIM, FF, HEADS, REDUCED, BATCH = 128, 6, 64, 256, 4, 16, 32
+LR, MIN_LR, WARMUP = 3e-3, 3e-4, 50
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
