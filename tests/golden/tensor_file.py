@@ -14,7 +14,8 @@ def save(path, tensors, metadata):
     for name, array in tensors.items():
         dtype = next(k for k, v in DTYPES.items() if v == array.dtype)
         payload = np.ascontiguousarray(array).tobytes()
-        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": [len(data), len(data) + len(payload)]}
+        offsets = [len(data), len(data) + len(payload)]
+        header[name] = {"dtype": dtype, "shape": list(array.shape), "data_offsets": offsets}
         data += payload
     text = json.dumps(header, sort_keys=True, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
