@@ -130,6 +130,32 @@ void failing_files_are_named(void**) {
                         [] { gf::dataset_from_text_file(kBytes, "/nowhere/x", GF_TEXT_PLAIN, 0); });
 }
 
+// Counts of the published tokenizers on the whole text, framed as one.
+void corpora_have_their_known_ids(void**) {
+  const std::string data = gf_test::data_directory("datasets of WikiText-2");
+  if (data.empty()) skip();
+  struct Known {
+    const char* file;
+    const char* tokenizer;
+    int64_t ids;
+    int64_t chunks;  // of 256
+  };
+  const Known known[] = {
+      {"/wikitext-2/wiki.valid.tokens", "bert", 225020, 878},
+      {"/wikitext-2/wiki.test.tokens", "gpt2", 292943, 1144},
+      {"/wikitext-2-raw/wiki.valid.raw", "gpt2", 247289, 965},
+      {"/wikitext-2-raw/wiki.test.raw", "bert", 273180, 1067},
+  };
+  for (const Known& k : known) {
+    const auto tokenizer = gf::load_tokenizer(k.tokenizer, data);
+    const gf::Dataset dataset =
+        gf::dataset_from_text_file(*tokenizer, data + k.file, GF_TEXT_WIKITEXT, 256);
+    assert_int_equal(dataset.total_ids(), k.ids);
+    assert_int_equal(dataset.chunks(), k.chunks);
+    assert_in_range(dataset.max_id(), 1000, tokenizer->vocab_size() - 1);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -142,6 +168,7 @@ int main() {
       cmocka_unit_test(wikitext_rows_are_joined),
       cmocka_unit_test(white_space_is_that_of_unicode),
       cmocka_unit_test(failing_files_are_named),
+      cmocka_unit_test(corpora_have_their_known_ids),
   };
   return cmocka_run_group_tests_name("data/dataset", tests, nullptr, nullptr);
 }
