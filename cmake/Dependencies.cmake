@@ -34,9 +34,9 @@ else()
   find_path(GF_BLAS_INCLUDE_DIR cblas.h PATHS /usr/include/${triplet}/openblas-serial)
   gf_require_found(GF_OPENBLAS_SERIAL "the serial OpenBLAS" libopenblas-serial-dev)
   target_link_libraries(gf_blas INTERFACE ${GF_OPENBLAS_SERIAL} m)
-  # src/cpu/openblas.cc stands in front of these.
+  # src/cpu/openblas.cc stands in front of these two.
   target_compile_definitions(gf_blas INTERFACE GF_WRAP_OPENBLAS)
   target_link_options(gf_blas INTERFACE -Wl,--wrap=blas_memory_alloc -Wl,--wrap=blas_memory_free
-                      -Wl,--wrap=getenv -Wl,--undefined=__wrap_blas_memory_alloc)
+                      -Wl,--undefined=__wrap_blas_memory_alloc)
 endif()
 target_include_directories(gf_blas SYSTEM INTERFACE ${GF_BLAS_INCLUDE_DIR})

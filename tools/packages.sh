@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The Debian and Ubuntu packages of each purpose, and their installation. Sourced by speedrun.sh and
 # tests/run.sh.
 

@@ -8,13 +8,10 @@
 namespace gf {
 namespace {
 
-// u += bias, a = dropout(gelu(u)) for a row; `first` is the number of its first element.
-GF_KERNEL void bias_gelu_row(const float* __restrict bias, const Dropout& dropout, int64_t first,
-                             int64_t count, float* __restrict u, float* __restrict a) {
-  dropout_span(dropout, first, count, [=](int64_t i, float factor) {
-    u[i] += bias[i];
-    a[i] = gelu(u[i]) * factor;
-  });
+// a = dropout(gelu(u)) for part of a row; `first` is the number of its first element.
+GF_KERNEL void gelu_row(const float* __restrict u, const Dropout& dropout, int64_t first,
+                        int64_t count, float* __restrict a) {
+  dropout_span(dropout, first, count, [=](int64_t i, float factor) { a[i] = gelu(u[i]) * factor; });
 }
 
 GF_KERNEL void gelu_backward_row(const float* __restrict u, const Dropout& dropout, int64_t first,
@@ -28,12 +25,14 @@ GF_KERNEL void gelu_backward_row(const float* __restrict u, const Dropout& dropo
 void CpuOps::linear_gelu(const Act& x, const Linear& layer, const Dropout& dropout,
                          const Act& u_act, const Act& a_act) {
   const Mat u = f32(u_act), a = f32(a_act);
-  gemm(pool_, f32(x), transposed(layer.weight.value), 0.0f, u, [&](const Tile& tile) {
-    for (int64_t i = 0; i < tile.mat.rows; ++i) {
-      bias_gelu_row(layer.bias.value.data + tile.col, dropout, (tile.row + i) * u.cols + tile.col,
-                    tile.mat.cols, tile.mat.row(i), a.row(tile.row + i) + tile.col);
-    }
-  });
+  gemm_bias(pool_, f32(x), transposed(layer.weight.value), layer.bias.value.data, u,
+            [&](const Tile& tile) {
+              for (int64_t i = 0; i < tile.mat.rows; ++i) {
+                const int64_t row = tile.row + i;
+                gelu_row(tile.mat.row(i), dropout, row * u.cols + tile.col, tile.mat.cols,
+                         a.row(row) + tile.col);
+              }
+            });
 }
 
 void CpuOps::linear_gelu_backward(const Act& da_act, const Act& u_act, const Act& x,

@@ -48,21 +48,23 @@ class Tiling {
   int64_t down_, across_;
 };
 
-// c = a b + beta c by tiles shared among the threads; finish(tile) is called on each while it is
-// still in the cache.
+// c = a b + beta c by tiles shared among the threads.
+void gemm(ThreadPool& pool, const Factor& a, const Factor& b, float beta, const Mat& c);
+
+// c = a b + bias in every row, likewise; finish(tile) is called on each tile while it is still in
+// the cache.
 template <class Finish>
-void gemm(ThreadPool& pool, const Factor& a, const Factor& b, float beta, const Mat& c,
-          const Finish& finish) {
+void gemm_bias(ThreadPool& pool, const Factor& a, const Factor& b, const float* bias, const Mat& c,
+               const Finish& finish) {
   const Tiling tiling(c);
   pool.run(tiling.count(), [&](int64_t i) {
     const Tile tile = tiling.tile(i);
-    gemm(1.0f, a.rows(tile.row, tile.mat.rows), b.columns(tile.col, tile.mat.cols), beta, tile.mat);
+    const Mat& part = tile.mat;
+    // BLAS would fill a result with zeros and add to it: so it may as well begin with the bias.
+    for (int64_t r = 0; r < part.rows; ++r) std::copy_n(bias + tile.col, part.cols, part.row(r));
+    gemm(1.0f, a.rows(tile.row, part.rows), b.columns(tile.col, part.cols), 1.0f, part);
     finish(tile);
   });
-}
-
-inline void gemm(ThreadPool& pool, const Factor& a, const Factor& b, float beta, const Mat& c) {
-  gemm(pool, a, b, beta, c, [](const Tile&) {});
 }
 
 }  // namespace gf

@@ -7,13 +7,6 @@
 namespace gf {
 namespace {
 
-GF_KERNEL void add_bias(const float* bias, const Mat& y) {
-  for (int64_t i = 0; i < y.rows; ++i) {
-    float* row = y.row(i);
-    for (int64_t j = 0; j < y.cols; ++j) row[j] += bias[j];
-  }
-}
-
 constexpr int64_t kSumColumns = 64;
 
 // Sums of up to kSumColumns columns. Runs of rows are summed first: a single chain over thousands
@@ -35,9 +28,8 @@ GF_KERNEL void sum_columns(const Mat& mat, float* sums) {
 }  // namespace
 
 void CpuOps::linear(const Act& x, const Linear& layer, const Act& y) {
-  const float* bias = layer.bias.value.data;
-  gemm(pool_, f32(x), transposed(layer.weight.value), 0.0f, f32(y),
-       [&](const Tile& tile) { add_bias(bias + tile.col, tile.mat); });
+  gemm_bias(pool_, f32(x), transposed(layer.weight.value), layer.bias.value.data, f32(y),
+            [](const Tile&) {});
 }
 
 void CpuOps::linear_backward(const Act& dy_act, const Act& x, const Linear& layer, const Act& dx,

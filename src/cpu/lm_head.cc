@@ -11,7 +11,7 @@ namespace {
 
 // The vocabulary is taken in chunks, each with its slice of every product, so that logits and their
 // gradient are worked on while they are in the cache.
-constexpr int64_t kChunk = 2048;
+constexpr int64_t kChunk = 1024;
 
 int64_t chunks_of(int64_t vocabulary) {
   return (vocabulary + kChunk - 1) / kChunk;

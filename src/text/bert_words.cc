@@ -93,6 +93,9 @@ BertCharacters::BertCharacters()
     : folds_{0}, fold_at_([this](char32_t c) { return add_fold(c); }), flags_([this](char32_t c) {
         return flags_of(c, fold_at_[c] == 0 ? std::u32string_view(&c, 1) : fold(c));
       }) {
+  for (size_t byte = 0; byte < ascii_flags_.size(); ++byte) {
+    ascii_flags_[byte] = flags_[static_cast<char32_t>(byte)];
+  }
   for (size_t byte = 0; byte < ascii_letters_.size(); ++byte) {
     const auto c = static_cast<char>(byte);
     const bool is_upper = c >= 'A' && c <= 'Z';
@@ -115,11 +118,12 @@ bool BertWords::next() {
   for (;;) {
     take_ascii_letters();
     if (rest_.empty()) return count_ > 0;
-    const CodePoint c = decode_utf8(rest_);
-    const uint8_t flags = characters_.flags(c.value);
-    const bool ends_word = flags & (BertCharacters::kSpace | BertCharacters::kAlone);
-    if (ends_word && count_ > 0) return true;
+    const auto byte = static_cast<uint8_t>(rest_[0]);
+    const CodePoint c = byte < 0x80 ? CodePoint{byte, 1} : decode_utf8(rest_);
+    const uint8_t flags = byte < 0x80 ? characters_.ascii_flags(byte) : characters_.flags(c.value);
+    if ((flags & BertCharacters::kAlone) && count_ > 0) return true;
     rest_.remove_prefix(c.bytes);
+    if ((flags & BertCharacters::kSpace) && count_ > 0) return true;
     if (flags & (BertCharacters::kDropped | BertCharacters::kSpace)) continue;
     if (!(flags & BertCharacters::kNonStarter)) marks_from_ = size_;
     if (flags & BertCharacters::kFolds) {
@@ -133,13 +137,18 @@ bool BertWords::next() {
 
 void BertWords::take_ascii_letters() {
   size_t taken = 0;
+  const size_t room = kMaxCharacters - std::min(count_, kMaxCharacters);
+  char* const end = word_.data() + size_;
   for (; taken < rest_.size(); ++taken) {
     const char letter = characters_.ascii_letter(rest_[taken]);
     if (letter == 0) break;
-    if (count_++ < kMaxCharacters) word_[size_++] = letter;
+    if (taken < room) end[taken] = letter;
   }
+  if (taken == 0) return;
   rest_.remove_prefix(taken);
-  if (taken > 0) marks_from_ = size_;
+  count_ += taken;
+  size_ += std::min(taken, room);
+  marks_from_ = size_;
 }
 
 void BertWords::append(char32_t c) {

@@ -22,6 +22,7 @@ class BertCharacters {
     kNonStarter = 16  // canonical combining class is not 0
   };
   uint8_t flags(char32_t c) const { return flags_[c]; }
+  uint8_t ascii_flags(uint8_t byte) const { return ascii_flags_[byte]; }
 
   // What a character with kFolds is turned into; empty for a nonspacing mark.
   std::u32string_view fold(char32_t c) const {
@@ -38,6 +39,7 @@ class BertCharacters {
   std::vector<char32_t> folds_;     // length, characters, length, characters, ...
   CodePointMap<uint32_t> fold_at_;  // where in folds_; 0: the character itself
   CodePointMap<uint8_t> flags_;
+  std::array<uint8_t, 128> ascii_flags_;
   std::array<char, 256> ascii_letters_;
 };
 

@@ -2,6 +2,8 @@
 
 #include <utf8proc.h>
 
+#include <cstring>
+
 #include "text/unicode_exceptions.h"
 
 namespace gf {
@@ -9,14 +11,8 @@ namespace {
 
 // Bytes of the contraction that text begins with, or 0.
 size_t contraction(std::string_view text) {
-  if (text.size() < 2 || text[0] != '\'') return 0;
-  const char first = text[1];
-  if (first == 's' || first == 't' || first == 'm' || first == 'd') return 2;
-  if (text.size() < 3) return 0;
-  const char second = text[2];
-  if ((first == 'r' && second == 'e') || (first == 'v' && second == 'e') ||
-      (first == 'l' && second == 'l')) {
-    return 3;
+  for (const char* ending : {"'s", "'t", "'re", "'ve", "'m", "'ll", "'d"}) {
+    if (text.starts_with(ending)) return std::strlen(ending);
   }
   return 0;
 }
@@ -48,15 +44,14 @@ Gpt2Splitter::Kind Gpt2Splitter::kind_of(char32_t code_point) {
 }
 
 size_t Gpt2Splitter::piece_end(std::string_view text, size_t begin) const {
-  if (const size_t bytes = contraction(text.substr(begin))) return begin + bytes;
-  const Symbol first = read(text, begin);
-  size_t end = begin + first.bytes;
-  if (first.kind != kSpace) return run_end(text, end, first.kind);
-  if (text[begin] == ' ' && end < text.size()) {
-    const Symbol second = read(text, end);
-    if (second.kind != kSpace) return run_end(text, end + second.bytes, second.kind);
+  if (text[begin] == '\'') {
+    if (const size_t bytes = contraction(text.substr(begin))) return begin + bytes;
   }
-  return space_end(text, begin);
+  // A blank goes with what follows it, unless that is white space too.
+  const size_t body = begin + (text[begin] == ' ' && begin + 1 < text.size() ? 1 : 0);
+  const Symbol symbol = read(text, body);
+  if (symbol.kind == kSpace) return space_end(text, begin);
+  return run_end(text, body + symbol.bytes, symbol.kind);
 }
 
 Gpt2Splitter::Symbol Gpt2Splitter::read(std::string_view text, size_t at) const {

@@ -7,7 +7,7 @@ namespace {
 
 // Free slots tried for one node before it gets a fresh block: bounds the build at a few percent of
 // wasted slots.
-constexpr int kTries = 64;
+constexpr int kTries = 16;
 constexpr uint32_t kBlock = 256;  // base ^ byte stays inside the aligned block of base
 constexpr uint32_t kNoParent = Trie::kNoNode - 1;  // of the root, which is nobody's child
 
@@ -24,6 +24,7 @@ Trie::Trie(std::vector<Entry> entries) : slots_(kBlock) {
     size_t depth;
     uint32_t node;
   };
+  std::vector<uint8_t> labels;  // the bytes that lead on from a node
   std::vector<Range> ranges = {{0, entries.size(), 0, kRoot}};
   slots_[kRoot].parent = kNoParent;
   for (size_t next = 0; next < ranges.size(); ++next) {
@@ -34,7 +35,7 @@ Trie::Trie(std::vector<Entry> entries) : slots_(kBlock) {
     const auto label_of = [&](size_t i) {
       return static_cast<uint8_t>(entries[i].bytes[range.depth]);
     };
-    std::vector<uint8_t> labels;
+    labels.clear();
     const size_t first_child = ranges.size();
     for (size_t i = range.begin; i < range.end; ++i) {
       if (labels.empty() || labels.back() != label_of(i)) {

@@ -34,11 +34,16 @@ bool is_white_space(char32_t code_point);
 template <typename T>
 class CodePointMap {
  public:
-  // value_of(code point) is asked once for each, in order.
+  // value_of(code point) is asked once for each, in order, but not within planes 4 to 13, which
+  // Unicode leaves empty: these have the value of their first code point.
   template <typename F>
   explicit CodePointMap(F value_of) {
     std::unordered_map<std::string, uint32_t> known;  // where the page of these bytes begins
     for (char32_t first = 0; first < kCodePoints; first += kPage) {
+      if (first > 0x40000 && first < 0xE0000) {
+        page_start_.push_back(page_start_.back());
+        continue;
+      }
       T page[kPage];
       for (char32_t i = 0; i < kPage; ++i) page[i] = value_of(first + i);
       const std::string bytes(reinterpret_cast<const char*>(page), sizeof page);

@@ -153,7 +153,7 @@ void another_training_is_named(void**) {
   gf_test::assert_fails(GF_ERROR_MISMATCH, "chunks = 30", [&] {
     gf::load_trainer(*make_trainer(GF_MIXER_GRASSMANN, 31), path("training"));
   });
-  gf_test::assert_fails(GF_ERROR_MISMATCH, "qkv_proj", [&] {
+  gf_test::assert_fails(GF_ERROR_MISMATCH, "W_red", [&] {
     gf::load_trainer(*make_trainer(GF_MIXER_TRANSFORMER), path("training"));
   });
 }

@@ -53,19 +53,33 @@ std::vector<float> values(const gf::Model& model) {
   return {flat.data, flat.data + flat.size()};
 }
 
+// What a model that knows no more than how often each byte occurs would reach.
+double unigram_entropy(const gf::Dataset& data) {
+  std::vector<double> counts(128, 0.0);
+  const double total = static_cast<double>(data.chunks() * data.length());
+  for (int64_t i = 0; i < data.chunks() * data.length(); ++i) {
+    ++counts[static_cast<size_t>(data.data()[i])];
+  }
+  double entropy = 0;
+  for (double count : counts) entropy -= count > 0 ? count / total * std::log(count / total) : 0;
+  return entropy;
+}
+
 void both_models_learn(void**) {
   for (gf_mixer mixer : {GF_MIXER_GRASSMANN, GF_MIXER_TRANSFORMER}) {
     auto model = make_model(mixer);
     gf::TrainOptions options = quick_options();
     options.batch_size = 16;
-    options.epochs = 3;
+    options.epochs = 6;
+    options.adamw.schedule.lr = 1e-2;
     gf::Trainer trainer(model, make_data(640), options);
     const double first = trainer.step().loss;
     while (!trainer.done()) trainer.step();
     const double after = gf::evaluate(*model, *make_data(64, 2), 16).loss;
-    // Fresh weights predict nearly uniformly; unseen text of the same grammar is then far easier.
+    // Fresh weights predict nearly uniformly; after three hundred steps unseen text of the same
+    // grammar shows that the tokens before have been used.
     assert_true(std::fabs(first - std::log(128.0)) < 0.1);
-    assert_true(after < 2.3);
+    assert_true(after < unigram_entropy(*make_data(64, 2)) - 0.4);
   }
 }
 

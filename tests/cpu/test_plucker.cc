@@ -1,0 +1,162 @@
+#include "reference/plucker.h"
+
+#include "support/op_test.h"
+#include "support/support.h"
+
+namespace {
+
+using gf_test::TestDevice;
+using reference::Matrix;
+using reference::random_matrix;
+
+struct Case {
+  const char* name;
+  int64_t sequences, length, reduced, width, padding;
+  std::vector<int32_t> windows;
+  Matrix z;
+};
+
+int64_t coordinates(int64_t reduced) {
+  return reduced * (reduced - 1) / 2;
+}
+
+// What z is made of decides on a case as much as its shape does.
+Matrix zero_tokens(Matrix z) {
+  for (int64_t i = 0; i < z.rows; i += 3) {
+    for (int64_t j = 0; j < z.cols; ++j) z(i, j) = 0;
+  }
+  return z;
+}
+
+// Token t is token 0 of its sequence and a rest that is smaller by `angle`, or none where angle is
+// 0.
+Matrix parallel_tokens(Matrix z, int64_t length, double angle) {
+  for (int64_t i = 0; i < z.rows; ++i) {
+    for (int64_t j = 0; j < z.cols && i % length > 0; ++j) {
+      z(i, j) = static_cast<float>(z(i / length * length, j) + angle * z(i, j));
+    }
+  }
+  return z;
+}
+
+// Wedges about as long as the floor of their norm, above it and below.
+Matrix tiny_tokens(Matrix z) {
+  for (int64_t i = 0; i < z.rows; ++i) {
+    for (int64_t j = 0; j < z.cols; ++j) z(i, j) *= i % 5 < 3 ? 0x1p-13 : 0x1p-15;
+  }
+  return z;
+}
+
+std::vector<Case> cases() {
+  const std::vector<int32_t> published = {1, 2, 4, 8, 12, 16};
+  uint64_t seed = 0;
+  const auto z = [&](int64_t rows, int64_t cols) { return random_matrix(++seed, rows, cols); };
+  return {
+      {"one token", 1, 1, 5, 3, 0, published, z(1, 5)},
+      {"three tokens", 3, 3, 5, 16, 1, published, z(9, 5)},
+      {"shorter than every offset", 2, 3, 5, 7, 1, {4, 8, 3}, z(6, 5)},
+      {"no offset of 1", 3, 17, 8, 5, 0, {5, 3, 40}, z(51, 8)},
+      {"an offset that stands twice", 2, 20, 6, 9, 2, {2, 1, 2, 2}, z(40, 6)},
+      {"one offset", 2, 128, 32, 33, 0, {16}, z(256, 32)},
+      {"two coordinates", 2, 17, 2, 5, 1, {1, 2}, tiny_tokens(z(34, 2))},
+      {"three coordinates", 2, 17, 3, 5, 0, published, z(34, 3)},
+      {"the study's width", 1, 128, 32, 256, 0, published, z(128, 32)},
+      {"wide", 1, 40, 64, 16, 3, published, z(40, 64)},
+      {"long", 1, 1000, 5, 16, 0, published, z(1000, 5)},
+      {"several long", 3, 256, 7, 16, 0, published, z(768, 7)},
+      {"zero tokens", 2, 17, 6, 8, 0, published, zero_tokens(z(34, 6))},
+      {"around the floor", 2, 30, 8, 8, 0, published, tiny_tokens(z(60, 8))},
+      {"equal tokens", 1, 17, 8, 8, 0, published, parallel_tokens(z(17, 8), 17, 0)},
+      {"nearly parallel, 1e-2", 2, 30, 32, 16, 0, published, parallel_tokens(z(60, 32), 30, 1e-2)},
+      {"nearly parallel, 1e-4", 2, 30, 32, 16, 0, published, parallel_tokens(z(60, 32), 30, 1e-4)},
+      {"nearly parallel, 1e-6", 2, 30, 32, 16, 0, published, parallel_tokens(z(60, 32), 30, 1e-6)},
+  };
+}
+
+void plucker_is_the_twin(void**) {
+  for (const Case& c : cases()) {
+    const Matrix weight = random_matrix(1, c.width, coordinates(c.reduced));
+    const Matrix bias = random_matrix(2, 1, c.width);
+    gf_test::assert_results(
+        c.name, {{"g", reference::plucker(c.z, c.length, c.windows, weight, bias)}},
+        [&](TestDevice& device) {
+          const gf::Act p = device.result_act(c.z.rows, coordinates(c.reduced), c.padding);
+          const gf::Act g = device.result_act(c.z.rows, c.width, c.padding);
+          device.ops().plucker(device.act(c.z, c.padding), c.sequences, c.length, c.windows,
+                               {device.param(weight), device.param(bias)}, p, g);
+          return std::vector{device.read(g)};
+        });
+  }
+}
+
+void plucker_backward_is_the_twin(void**) {
+  for (const Case& c : cases()) {
+    const Matrix dg = random_matrix(1, c.z.rows, c.width);
+    const Matrix weight = random_matrix(2, c.width, coordinates(c.reduced));
+    const reference::PluckerGradients d =
+        reference::plucker_backward(dg, c.z, c.length, c.windows, weight);
+    gf_test::assert_results(
+        c.name, {{"weight.grad", d.weight}, {"bias.grad", d.bias}, {"dz", d.z}},
+        [&](TestDevice& device) {
+          const gf::Linear layer{device.param(weight), device.param(Matrix(1, c.width))};
+          const gf::Act p = device.result_act(c.z.rows, coordinates(c.reduced), c.padding);
+          const gf::Act dp = device.result_act(c.z.rows, coordinates(c.reduced), c.padding);
+          const gf::Act dz = device.result_act(c.z.rows, c.reduced, c.padding);
+          device.ops().plucker_backward(device.act(dg, c.padding), device.act(c.z, c.padding),
+                                        c.sequences, c.length, c.windows, layer, p, dp, dz);
+          return std::vector{device.read(layer.weight.grad), device.read(layer.bias.grad),
+                             device.read(dz)};
+        });
+  }
+}
+
+// In the plane every normalised wedge is 1 or -1: z moves nothing.
+void the_plane_has_no_gradient(void**) {
+  const Matrix z = random_matrix(1, 20, 2), dg = random_matrix(2, 20, 3);
+  gf_test::assert_results("plane", {{"dz", Matrix(20, 2)}}, [&](TestDevice& device) {
+    const gf::Linear layer{device.param(random_matrix(3, 3, 1)), device.param(Matrix(1, 3))};
+    const gf::Act dz = device.result_act(20, 2);
+    device.ops().plucker_backward(device.act(dg), device.act(z), 1, 20,
+                                  std::vector<int32_t>{1, 2, 4}, layer, device.result_act(20, 1),
+                                  device.result_act(20, 1), dz);
+    return std::vector{device.read(dz)};
+  });
+}
+
+void a_token_without_a_past_has_exactly_zero(void**) {
+  const Matrix z = random_matrix(1, 12, 5);
+  TestDevice device(1);
+  const gf::Act g = device.result_act(12, 4);
+  device.ops().plucker(device.act(z), 2, 6, std::vector<int32_t>{3, 2},
+                       {device.param(random_matrix(2, 4, 10)), device.param(Matrix(1, 4, 1.0))},
+                       device.result_act(12, 10), g);
+  const Matrix result = device.read(g);
+  for (int64_t i = 0; i < 12; ++i) {
+    for (int64_t j = 0; j < 4; ++j) assert_true((result(i, j) == 0) == (i % 6 < 2));
+  }
+}
+
+void the_twin_has_the_gradients_of_its_forward(void**) {
+  const std::vector<int32_t> windows = {2, 1, 4, 2, 9};
+  Matrix z = random_matrix(1, 12, 4), weight = random_matrix(2, 3, 6),
+         bias = random_matrix(3, 1, 3);
+  const Matrix dg = random_matrix(4, 12, 3);
+  const auto loss = [&] { return dot(dg, reference::plucker(z, 6, windows, weight, bias)); };
+  const reference::PluckerGradients d = reference::plucker_backward(dg, z, 6, windows, weight);
+  assert_gradient("weight", weight, d.weight, loss);
+  assert_gradient("bias", bias, d.bias, loss);
+  assert_gradient("z", z, d.z, loss);
+}
+
+}  // namespace
+
+int main() {
+  const CMUnitTest tests[] = {
+      cmocka_unit_test(the_twin_has_the_gradients_of_its_forward),
+      cmocka_unit_test(plucker_is_the_twin),
+      cmocka_unit_test(plucker_backward_is_the_twin),
+      cmocka_unit_test(the_plane_has_no_gradient),
+      cmocka_unit_test(a_token_without_a_past_has_exactly_zero),
+  };
+  return cmocka_run_group_tests_name("cpu/plucker", tests, nullptr, nullptr);
+}
