@@ -130,9 +130,10 @@ TrainOptions preset_options(const std::string& preset) {
     options.ff_dim = 256;
     options.windows = {1, 2, 4, 8};
     options.batch_size = 16;
-    options.epochs = 2;
-    options.lr = 3e-3;
-    options.min_lr = 3e-4;
+    options.dropout = 0;
+    options.epochs = 4;
+    options.lr = 5e-3;
+    options.min_lr = 5e-4;
     options.warmup_steps = 20;
   }
   return options;
