@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <memory>
 #include <vector>
 
 #include "cpu/cpu_ops.h"
@@ -234,8 +235,8 @@ void CpuOps::plucker_backward(const Act& dg_act, const Act& z_act, int64_t, int6
 
   gemm(pool_, dg, layer.weight.value, 0.0f, dp);
   const int64_t owed = offsets.count() * z.cols;
-  partials_.resize(static_cast<size_t>(z.rows * owed));
-  const Mat dv{partials_.data(), z.rows, owed, owed};
+  const auto memory = std::make_unique_for_overwrite<float[]>(static_cast<size_t>(z.rows * owed));
+  const Mat dv{memory.get(), z.rows, owed, owed};
   for_row_parts(pool_, z.rows, [&](int64_t, int64_t first, int64_t end) {
     Token token(z.cols, offsets.count());
     wedge_backward_rows(z, offsets, dp, first, end, token, dz, dv);
