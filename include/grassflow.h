@@ -337,7 +337,8 @@ GF_API gf_status gf_dataset_from_ids(gf_context* context, const int32_t* ids, si
 /** @brief How a text file becomes one text. @since 0.1 */
 typedef enum gf_text_format {
   GF_TEXT_PLAIN = 0,   /**< the file as it is */
-  GF_TEXT_WIKITEXT = 1 /**< rows that are only white space dropped, the others joined by "\n" */
+  GF_TEXT_WIKITEXT = 1 /**< rows that are only white space dropped, the others joined by "\n", and
+                            `<unk>` the unknown token where the vocabulary has one */
 } gf_text_format;
 
 /**

@@ -54,6 +54,19 @@ std::string join_rows(std::string_view file) {
   return text;
 }
 
+// The tokenised release writes <unk> where a rare word was: the unknown token of vocabularies that
+// have one. Others read it as text.
+void mark_unknown(const Tokenizer& tokenizer, std::string& text) {
+  const int32_t unknown = tokenizer.special().unknown;
+  if (unknown < 0) return;
+  constexpr std::string_view kMark = "<unk>";
+  const std::string token = tokenizer.decode({&unknown, 1}, false);
+  for (size_t at = text.find(kMark); at != std::string::npos; at = text.find(kMark, at)) {
+    text.replace(at, kMark.size(), token);
+    at += token.size();
+  }
+}
+
 std::vector<int32_t> encode_file(const Tokenizer& tokenizer, const std::string& path,
                                  gf_text_format text_format) {
   const MappedFile file(path);
@@ -61,6 +74,7 @@ std::vector<int32_t> encode_file(const Tokenizer& tokenizer, const std::string& 
   std::string_view text = file.bytes();
   if (text_format == GF_TEXT_WIKITEXT) {
     joined = join_rows(text);
+    mark_unknown(tokenizer, joined);
     text = joined;
   }
   if (text.empty()) throw_error(GF_ERROR_INVALID_ARGUMENT, "%s: holds no text", path.c_str());

@@ -29,8 +29,12 @@ class Bytes : public gf::Tokenizer {
 const Bytes kBytes;
 const std::string kPath = gf_test::scratch_directory() + "/text";
 
-gf::Dataset from_text(const std::string& text, gf_text_format text_format, int32_t length = 2) {
+void write_text(const std::string& text) {
   gf::replace_file(kPath, [&](const gf::Sink& sink) { sink(text.data(), text.size()); });
+}
+
+gf::Dataset from_text(const std::string& text, gf_text_format text_format, int32_t length = 2) {
+  write_text(text);
   return gf::dataset_from_text_file(kBytes, kPath, text_format, length);
 }
 
@@ -116,6 +120,20 @@ void white_space_is_that_of_unicode(void**) {
   }
 }
 
+void the_mark_of_an_unknown_word_is_the_unknown_token(void**) {
+  class WithUnknown : public Bytes {
+   public:
+    gf::SpecialIds special() const override { return {.unknown = '?'}; }
+  };
+  write_text("<unk> a <unk><unk>b <UNK> <unk\n");
+  for (const gf_text_format text_format : {GF_TEXT_WIKITEXT, GF_TEXT_PLAIN}) {
+    const gf::Dataset d = gf::dataset_from_text_file(WithUnknown(), kPath, text_format, 2);
+    assert_int_equal(d.total_ids(), text_format == GF_TEXT_WIKITEXT ? 19 : 31);
+    assert_int_equal(d.chunk(0)[0], text_format == GF_TEXT_WIKITEXT ? '?' : '<');
+  }
+  assert_string_equal(wikitext("<unk>\n").c_str(), "<unk>\n");  // bytes know no unknown
+}
+
 void failing_files_are_named(void**) {
   gf_test::assert_fails(GF_ERROR_INVALID_ARGUMENT, (kPath + ": holds no text").c_str(),
                         [] { from_text("", GF_TEXT_PLAIN); });
@@ -167,6 +185,7 @@ int main() {
       cmocka_unit_test(plain_text_is_taken_as_it_is),
       cmocka_unit_test(wikitext_rows_are_joined),
       cmocka_unit_test(white_space_is_that_of_unicode),
+      cmocka_unit_test(the_mark_of_an_unknown_word_is_the_unknown_token),
       cmocka_unit_test(failing_files_are_named),
       cmocka_unit_test(corpora_have_their_known_ids),
   };
