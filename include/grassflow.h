@@ -431,10 +431,17 @@ typedef enum gf_mixer {
   GF_MIXER_TRANSFORMER = 1 /**< causal multi-head attention */
 } gf_mixer;
 
-/** @brief Which offsets a Grassmann layer looks back by. @since 0.1 */
+/**
+ * @brief Which offsets a Grassmann layer looks back by.
+ *
+ * Per layer, a list with as many entries as there are layers gives each layer one; a shorter list
+ * gives neighbouring layers the same one (six entries over twelve layers: two layers each), a longer
+ * one gives each layer several.
+ * @since 0.1
+ */
 typedef enum gf_window_schedule {
   GF_WINDOWS_ALL = 0,      /**< every layer has the whole list */
-  GF_WINDOWS_PER_LAYER = 1 /**< layer l has one offset of the list, spread evenly over the layers */
+  GF_WINDOWS_PER_LAYER = 1 /**< the list divided over the layers, in order: one offset each */
 } gf_window_schedule;
 
 /** @brief Room in gf_model_config::windows. @since 0.1 */

@@ -1,5 +1,7 @@
 #include "base/arena.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace gf {
@@ -24,6 +26,7 @@ Act Arena::act(int64_t rows, int64_t cols, int32_t element_bytes) {
 std::byte* Arena::take(size_t bytes) {
   const size_t offset = used_;
   used_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  peak_ = std::max(peak_, used_);
   if (!device_) return nullptr;
   if (used_ > size_)
     throw_error(GF_ERROR_INTERNAL, "arena of %zu bytes asked for %zu", size_, used_);

@@ -32,7 +32,13 @@ class Arena {
     return reinterpret_cast<T*>(take(static_cast<size_t>(count) * sizeof(T)));
   }
 
-  size_t bytes() const { return used_; }
+  // What the layout needs: the furthest that it has reached.
+  size_t bytes() const { return peak_; }
+
+  // Gives up all that was taken since mark() returned this place: matrices whose lives do not
+  // overlap share it. rewind(0) begins another layout.
+  size_t mark() const { return used_; }
+  void rewind(size_t mark) { used_ = mark; }
 
  private:
   std::byte* take(size_t bytes);
@@ -41,6 +47,7 @@ class Arena {
   std::byte* base_ = nullptr;
   size_t size_ = 0;
   size_t used_ = 0;
+  size_t peak_ = 0;
 };
 
 }  // namespace gf

@@ -15,7 +15,8 @@ struct Mat {
 
   int64_t size() const { return rows * cols; }
   float* row(int64_t i) const { return data + i * ld; }
-  Mat first_rows(int64_t count) const { return {data, count, cols, ld}; }
+  Mat first_rows(int64_t count) const { return row_range(0, count); }
+  Mat row_range(int64_t first, int64_t count) const { return {row(first), count, cols, ld}; }
 };
 
 // The same for operands and results of matrix products, which are stored at the device's product
@@ -28,7 +29,9 @@ struct Act {
   int32_t element = sizeof(float);  // bytes
 
   int64_t size() const { return rows * cols; }
-  Act first_rows(int64_t count) const { return {data, count, cols, ld, element}; }
+  Act row_range(int64_t first, int64_t count) const {
+    return {data + first * ld * element, count, cols, ld, element};
+  }
   Act columns(int64_t first, int64_t count) const {
     return {data + first * element, rows, count, ld, element};
   }

@@ -38,8 +38,12 @@ class Tokenizer {
                            size_t max_length, std::vector<int32_t>& ids) const;
 
   // The bytes that ids stand for. Throws GF_ERROR_INVALID_ARGUMENT naming the first id outside the
-  // vocabulary. skip_special leaves out [CLS], [SEP], [PAD] and <|endoftext|>.
+  // vocabulary. skip_special leaves out BERT's five bracketed tokens and <|endoftext|>.
   virtual std::string decode(std::span<const int32_t> ids, bool skip_special) const = 0;
+
+ protected:
+  // Throws as decode does.
+  void check_ids(std::span<const int32_t> ids) const;
 };
 
 // name: "byte" (no files), "gpt2" (directory/gpt2/{vocab.json,merges.txt}) or "bert"

@@ -1,0 +1,59 @@
+#include "model/block.h"
+
+namespace gf {
+namespace {
+
+std::unique_ptr<Mixer> make_mixer(const Builder& builder, int64_t layer) {
+  return builder.config.grassmann() ? make_grassmann_mixer(builder, layer)
+                                    : make_attention_mixer(builder, layer);
+}
+
+}  // namespace
+
+Block::Block(const Builder& b, int64_t layer)
+    : layer_(layer),
+      mixer_(make_mixer(b, layer)),
+      W1_(b.linear(block_prefix(layer) + "ffn.0")),
+      W2_(b.linear(block_prefix(layer) + "ffn.3")) {
+  const int64_t D = b.config.dim(), F = b.config.ff();
+  in_ = {b.norm(block_prefix(layer) + "ln1"), b.mat(b.saved, D), b.mat(b.saved, 2),
+         mixer_->input()};
+  mid_ = {b.norm(block_prefix(layer) + "ln2"), b.mat(b.saved, D), b.mat(b.saved, 2),
+          b.act(b.saved, D)};
+  u_ = b.act(b.saved, F);
+  a_ = b.act(b.saved, F);
+  b.scratch.rewind(0);
+  y_ = b.act(b.scratch, D);
+  if (!b.shape.training) return;
+  dh_ = b.ffn_dh;
+  dy_ = b.act(b.scratch, D);
+  da_ = b.act(b.scratch, F);
+}
+
+void Block::forward(const Pass& pass, const StreamPoint& out) {
+  mixer_->forward(pass, in_, mid_);
+  ffn_forward(pass, mid_, out);
+}
+
+void Block::backward(const Pass& pass, const StreamPoint& out, StreamGrad& grad) {
+  ffn_backward(pass, mid_, out, grad);
+  mixer_->backward(pass, in_, mid_, grad);
+}
+
+void Block::ffn_forward(const Pass& pass, const StreamPoint& in, const StreamPoint& out) {
+  pass.ops.linear_gelu(in.h, W1_, pass.dropout(ffn_inner_site(layer_)), u_, a_);
+  pass.ops.linear(a_, W2_, y_);
+  pass.ops.add_norm(in.x, y_, pass.dropout(ffn_outer_site(layer_)), out.norm, out.x, out.stats,
+                    out.h);
+}
+
+void Block::ffn_backward(const Pass& pass, const StreamPoint& in, const StreamPoint& out,
+                         StreamGrad& grad) {
+  pass.ops.add_norm_backward(grad.dh, out.x, out.stats, pass.dropout(ffn_outer_site(layer_)),
+                             out.norm, grad.dx, dy_);
+  pass.ops.linear_backward(dy_, a_, W2_, da_, false);
+  pass.ops.linear_gelu_backward(da_, u_, in.h, W1_, pass.dropout(ffn_inner_site(layer_)), dh_);
+  grad.dh = dh_;
+}
+
+}  // namespace gf

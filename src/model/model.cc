@@ -1,0 +1,109 @@
+#include "model/model.h"
+
+#include "base/error.h"
+
+namespace gf {
+namespace {
+
+struct WorkspaceBytes {
+  size_t saved;
+  size_t scratch;
+};
+
+WorkspaceBytes measure(const ModelConfig& config, const ParamTable& table, const Shape& shape) {
+  Arena saved, scratch;
+  Network(config, table, Parameters{}, shape, saved, scratch);
+  return {saved.bytes(), scratch.bytes()};
+}
+
+}  // namespace
+
+// ---- Model -------------------------------------------------------------------------------------
+
+Model::Model(std::shared_ptr<Device> device, const ModelConfig& config)
+    : device_(std::move(device)), config_(config), table_(config) {
+  Arena measured;
+  lay_out_parameters(measured, table_, device_->product_bytes());
+  arena_ = std::make_unique<Arena>(device_, measured.bytes(), "model parameters");
+  params_ = lay_out_parameters(*arena_, table_, device_->product_bytes());
+}
+
+void Model::initialise(uint64_t seed) {
+  std::vector<float> values;
+  for (const ParamSpec& spec : table_.specs()) {
+    values.resize(static_cast<size_t>(spec.size()));
+    gf::initialise(spec, seed, values.data());
+    write(spec, values);
+  }
+  refresh();
+}
+
+void Model::read(const ParamSpec& spec, std::span<float> values) const {
+  device_->download(values.data(), params_.value.data + spec.offset, values.size_bytes());
+}
+
+void Model::write(const ParamSpec& spec, std::span<const float> values) {
+  device_->upload(params_.value.data + spec.offset, values.data(), values.size_bytes());
+}
+
+void Model::forward(std::span<const int32_t> ids, int64_t sequences, int64_t length,
+                    float* logits) const {
+  check_length(length, 1);
+  check_ids(ids, "ids");
+  Workspace workspace(*this, params_, {sequences, length, device_->product_bytes(), false});
+  Network& network = workspace.network(sequences);
+  device_->upload(network.ids(), ids.data(), ids.size_bytes());
+  network.forward(*device_, nullptr);
+  const int64_t rows = sequences * length, V = config_.vocab_size();
+  for (int64_t first = 0; first < rows; first += network.logits_at_once()) {
+    const Mat panel =
+        network.logits(*device_, first, std::min(network.logits_at_once(), rows - first));
+    device_->download(logits + first * V, panel.data,
+                      static_cast<size_t>(panel.size()) * sizeof(float));
+  }
+}
+
+void Model::check_length(int64_t length, int64_t least) const {
+  if (length < least || length > config_.max_seq_len()) {
+    throw_error(GF_ERROR_INVALID_ARGUMENT,
+                "sequences have %lld ids, expected %lld to %lld (max_seq_len of the model)",
+                static_cast<long long>(length), static_cast<long long>(least),
+                static_cast<long long>(config_.max_seq_len()));
+  }
+}
+
+void Model::check_ids(std::span<const int32_t> ids, const char* what) const {
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] < 0 || ids[i] >= config_.vocab_size()) {
+      throw_error(GF_ERROR_INVALID_ARGUMENT, "%s[%zu] is %d, expected 0 to %lld (vocabulary)", what,
+                  i, ids[i], static_cast<long long>(config_.vocab_size() - 1));
+    }
+  }
+}
+
+// ---- Workspace ---------------------------------------------------------------------------------
+
+size_t Workspace::bytes(const ModelConfig& config, const ParamTable& table, const Shape& shape) {
+  const WorkspaceBytes needed = measure(config, table, shape);
+  return needed.saved + needed.scratch;
+}
+
+Workspace::Workspace(const Model& model, const Parameters& params, const Shape& shape)
+    : model_(model), params_(params), shape_(shape) {
+  const WorkspaceBytes needed = measure(model.config(), model.table(), shape);
+  saved_ = std::make_unique<Arena>(model.device(), needed.saved, "activations");
+  scratch_ = std::make_unique<Arena>(model.device(), needed.scratch, "workspace");
+}
+
+Network& Workspace::network(int64_t sequences) {
+  if (network_ && network_->shape().sequences == sequences) return *network_;
+  saved_->rewind(0);
+  scratch_->rewind(0);
+  Shape shape = shape_;
+  shape.sequences = sequences;
+  network_ = std::make_unique<Network>(model_.config(), model_.table(), params_, shape, *saved_,
+                                       *scratch_);
+  return *network_;
+}
+
+}  // namespace gf

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+
+#include "model/network.h"
+
+namespace gf {
+
+// Parameters on a device, with the configuration and the texts that travel with them.
+class Model {
+ public:
+  Model(std::shared_ptr<Device> device, const ModelConfig& config);  // parameters are zero
+
+  const std::shared_ptr<Device>& device() const { return device_; }
+  const ModelConfig& config() const { return config_; }
+  const ParamTable& table() const { return table_; }
+  const Parameters& parameters() const { return params_; }  // value and act only
+  std::map<std::string, std::string>& metadata() { return metadata_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+
+  void initialise(uint64_t seed);
+  void read(const ParamSpec& spec, std::span<float> values) const;
+  // Products read a copy that refresh() renews, once after the last of several writes.
+  void write(const ParamSpec& spec, std::span<const float> values);
+  void refresh() { device_->refresh(params_); }
+
+  // Logits [B, T, V] of ids [B, T], both on the host. Throws GF_ERROR_INVALID_ARGUMENT for an id
+  // outside the vocabulary or a sequence longer than there are positions.
+  void forward(std::span<const int32_t> ids, int64_t sequences, int64_t length,
+               float* logits) const;
+
+  // Throws GF_ERROR_INVALID_ARGUMENT unless sequences of this length fit the learned positions.
+  void check_length(int64_t length, int64_t least) const;
+  // Throws GF_ERROR_INVALID_ARGUMENT naming `what`, the place and the id outside the vocabulary.
+  void check_ids(std::span<const int32_t> ids, const char* what) const;
+
+ private:
+  std::shared_ptr<Device> device_;
+  ModelConfig config_;
+  ParamTable table_;
+  std::unique_ptr<Arena> arena_;
+  Parameters params_;
+  std::map<std::string, std::string> metadata_;
+};
+
+// Buffers for batches of up to one shape, and a network laid out in them.
+class Workspace {
+ public:
+  // Bytes that the constructor will allocate.
+  static size_t bytes(const ModelConfig& config, const ParamTable& table, const Shape& shape);
+
+  Workspace(const Model& model, const Parameters& params, const Shape& shape);
+
+  // The network for this many sequences, laid out anew when that is not the last one's number.
+  Network& network(int64_t sequences);
+
+ private:
+  const Model& model_;
+  Parameters params_;
+  Shape shape_;
+  std::unique_ptr<Arena> saved_;
+  std::unique_ptr<Arena> scratch_;
+  std::unique_ptr<Network> network_;
+};
+
+}  // namespace gf

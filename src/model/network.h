@@ -1,0 +1,50 @@
+#pragma once
+
+#include <vector>
+
+#include "model/block.h"
+#include "model/lm_head.h"
+
+namespace gf {
+
+// A model bound to parameters and to buffers for batches of one shape: the explicit forward and
+// backward passes.
+class Network {
+ public:
+  // Over empty arenas it only measures what it needs. Without gradients (params.grad empty) the
+  // shape must not be one for training.
+  Network(const ModelConfig& config, const ParamTable& table, const Parameters& params,
+          const Shape& shape, Arena& saved, Arena& scratch);
+
+  const Shape& shape() const { return shape_; }
+  int32_t* ids() const { return ids_; }  // [B, T] in device memory, to be filled in
+
+  // State null: no dropout.
+  void forward(Device& device, const StepState* state);
+  // Each after forward():
+  // [count, V], of rows first to first + count - 1, at most logits_at_once(); in device memory and
+  // valid until the next call.
+  Mat logits(Device& device, int64_t first, int64_t count);
+  int64_t logits_at_once() const;
+  void loss(Device& device, LossSum* sum);  // adds
+  void backward(Device& device, const StepState* state,
+                LossSum* sum);  // writes loss and every gradient
+
+ private:
+  explicit Network(const Builder& builder);
+  Pass pass(Device& device, const StepState* state) const;
+  // Where block i's output goes: the next block's input or the last norm.
+  const StreamPoint& after(size_t block) const;
+
+  Shape shape_;
+  uint32_t dropout_threshold_;
+  int32_t* ids_;
+  Param tokens_;      // [V, D]
+  Param positions_;   // [L, D]
+  StreamPoint last_;  // ln_f
+  StreamGrad grad_;
+  std::vector<Block> blocks_;
+  LmHead head_;
+};
+
+}  // namespace gf

@@ -1,0 +1,172 @@
+#include "train/trainer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+
+#include "base/error.h"
+
+namespace gf {
+namespace {
+
+void require(bool holds, const char* option, double value, const char* expected) {
+  if (!holds) {
+    throw_error(GF_ERROR_INVALID_ARGUMENT, "%s is %g, expected %s", option, value, expected);
+  }
+}
+
+void check(const TrainOptions& o) {
+  const AdamW& a = o.adamw;
+  require(o.batch_size >= 1, "batch_size", static_cast<double>(o.batch_size), "at least 1");
+  require(o.epochs >= 1, "epochs", static_cast<double>(o.epochs), "at least 1");
+  require(o.max_steps >= 0, "max_steps", static_cast<double>(o.max_steps), "0 (no limit) or more");
+  require(std::isfinite(a.schedule.lr) && a.schedule.lr >= 0, "lr", a.schedule.lr, "0 or more");
+  require(a.schedule.min_lr >= 0 && a.schedule.min_lr <= a.schedule.lr, "min_lr", a.schedule.min_lr,
+          "0 to lr");
+  require(a.schedule.warmup_steps >= 0, "warmup_steps",
+          static_cast<double>(a.schedule.warmup_steps), "0 or more");
+  require(a.beta1 >= 0 && a.beta1 < 1, "beta1", a.beta1, "0 <= beta1 < 1");
+  require(a.beta2 >= 0 && a.beta2 < 1, "beta2", a.beta2, "0 <= beta2 < 1");
+  require(std::isfinite(a.epsilon) && a.epsilon > 0, "epsilon", a.epsilon, "a positive number");
+  require(std::isfinite(a.weight_decay) && a.weight_decay >= 0, "weight_decay", a.weight_decay,
+          "0 or more");
+  require(std::isfinite(a.clip) && a.clip >= 0, "grad_clip", a.clip, "0 (no clipping) or more");
+}
+
+// Steps of an epoch and of the whole training: the last short batch of an epoch is a step of its
+// own.
+Schedule with_totals(Schedule schedule, const TrainOptions& options, int64_t chunks) {
+  schedule.epochs = options.epochs;
+  schedule.steps_per_epoch = (chunks + options.batch_size - 1) / options.batch_size;
+  schedule.total_steps = schedule.steps_per_epoch * options.epochs;
+  if (options.max_steps > 0) {
+    schedule.total_steps = std::min(schedule.total_steps, options.max_steps);
+  }
+  return schedule;
+}
+
+// Gradients and moments beside the model's values.
+Parameters lay_out_training(Arena& arena, const ParamTable& table, const Parameters& values) {
+  Parameters flat = values;
+  flat.grad = arena.mat(1, table.flat_size());
+  flat.moment1 = arena.mat(1, table.flat_size());
+  flat.moment2 = arena.mat(1, table.flat_size());
+  return flat;
+}
+
+}  // namespace
+
+Trainer::Trainer(std::shared_ptr<Model> model, std::shared_ptr<const Dataset> dataset,
+                 const TrainOptions& options)
+    : model_(std::move(model)), dataset_(std::move(dataset)), options_(options) {
+  check(options_);
+  if (model_->config().classes() > 0) {
+    throw_error(GF_ERROR_UNSUPPORTED,
+                "num_classes is %lld: training a pair classifier is not built",
+                static_cast<long long>(model_->config().classes()));
+  }
+  model_->check_length(dataset_->length(), 2);
+  model_->check_ids(
+      {dataset_->data(), static_cast<size_t>(dataset_->chunks() * dataset_->length())}, "dataset");
+  options_.batch_size = std::min(options_.batch_size, dataset_->chunks());
+  options_.adamw.schedule = with_totals(options_.adamw.schedule, options_, dataset_->chunks());
+  progress_.state.seed = options_.seed;
+
+  Device& device = *model_->device();
+  const int64_t ids = dataset_->chunks() * dataset_->length();
+  const auto lay_out = [&](Arena& arena) {
+    params_ = lay_out_training(arena, model_->table(), model_->parameters());
+    chunks_ = arena.array<int32_t>(ids);
+    state_ = arena.array<StepState>(1);
+    loss_ = arena.array<LossSum>(1);
+    squared_norm_ = arena.array<double>(1);
+  };
+  Arena measured;
+  lay_out(measured);
+  arena_ = std::make_unique<Arena>(model_->device(), measured.bytes(),
+                                   "gradients, moments and training data");
+  lay_out(*arena_);
+  device.upload(chunks_, dataset_->data(), static_cast<size_t>(ids) * sizeof(int32_t));
+  workspace_ = std::make_unique<Workspace>(
+      *model_, params_,
+      Shape{options_.batch_size, dataset_->length(), device.product_bytes(), true});
+}
+
+size_t Trainer::bytes(const ModelConfig& config, const Shape& shape) {
+  const ParamTable table(config);
+  Arena measured;
+  lay_out_training(measured, table, lay_out_parameters(measured, table, shape.product_bytes));
+  return measured.bytes() + Workspace::bytes(config, table, shape);
+}
+
+StepReport Trainer::step() {
+  const auto begin = std::chrono::steady_clock::now();
+  Device& device = *model_->device();
+  Ops& ops = device.ops();
+  const int64_t sequences = next_batch_size();
+  Network& network = workspace_->network(sequences);
+
+  device.upload(state_, &progress_.state, sizeof progress_.state);
+  ops.gather(chunks_, dataset_->chunks(), sequences, dataset_->length(), state_, network.ids());
+  network.forward(device, state_);
+  network.backward(device, state_, loss_);
+  ops.squared_norm(params_.grad, squared_norm_);
+  ops.adamw(params_, options_.adamw, state_, squared_norm_, loss_);
+
+  LossSum loss;
+  double squared_norm;
+  device.download(&loss, loss_, sizeof loss);
+  device.download(&squared_norm, squared_norm_, sizeof squared_norm);
+  const double mean = loss.sum / static_cast<double>(loss.count);
+  if (!std::isfinite(mean) || !std::isfinite(squared_norm)) report_not_finite(mean);
+
+  const int64_t step = progress_.state.step, epoch = progress_.state.epoch;
+  advance(sequences, mean);
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
+  return {step + 1,
+          epoch,
+          mean,
+          std::sqrt(squared_norm),
+          learning_rate(schedule(), step),
+          sequences * dataset_->length(),
+          elapsed.count()};
+}
+
+int64_t Trainer::next_batch_size() const {
+  return std::min(options_.batch_size, dataset_->chunks() - progress_.state.cursor);
+}
+
+void Trainer::advance(int64_t sequences, double loss) {
+  StepState& state = progress_.state;
+  if (state.cursor == 0) progress_.epoch_loss = 0, progress_.epoch_steps = 0;
+  progress_.epoch_loss += loss;
+  ++progress_.epoch_steps;
+  ++state.step;
+  state.cursor += sequences;
+  if (state.cursor < dataset_->chunks()) return;
+  ++state.epoch;
+  state.cursor = 0;
+}
+
+void Trainer::report_not_finite(double loss) const {
+  const auto first_bad = [&](const Mat& flat) -> const ParamSpec* {
+    std::vector<float> values;
+    for (const ParamSpec& spec : model_->table().specs()) {
+      values.resize(static_cast<size_t>(spec.size()));
+      model_->device()->download(values.data(), flat.data + spec.offset,
+                                 values.size() * sizeof(float));
+      if (!std::all_of(values.begin(), values.end(), [](float v) { return std::isfinite(v); })) {
+        return &spec;
+      }
+    }
+    return nullptr;
+  };
+  const ParamSpec* value = first_bad(params_.value);
+  const ParamSpec* gradient = value ? value : first_bad(params_.grad);
+  throw_error(GF_ERROR_NOT_FINITE, "step %lld: the loss is %g, and %s is not finite first in %s",
+              static_cast<long long>(progress_.state.step + 1), loss,
+              value ? "the parameter" : "the gradient",
+              gradient ? gradient->name.c_str() : "their norm alone");
+}
+
+}  // namespace gf

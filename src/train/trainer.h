@@ -1,0 +1,77 @@
+#pragma once
+
+#include <memory>
+
+#include "data/dataset.h"
+#include "model/model.h"
+
+namespace gf {
+
+struct TrainOptions {
+  int64_t batch_size = 32;
+  int64_t epochs = 20;
+  int64_t max_steps = 0;  // 0: epochs decide
+  uint64_t seed = 0;
+  AdamW adamw;  // the totals of its schedule are the trainer's to fill in
+};
+
+struct StepReport {
+  int64_t step;  // steps done, this one included
+  int64_t epoch;
+  double loss;
+  double gradient_norm;
+  double learning_rate;
+  int64_t tokens;
+  double seconds;
+};
+
+// Where a run stands. Together with the parameters and both moments, all the state it has.
+struct TrainProgress {
+  StepState state;
+  double epoch_loss = 0;  // sum over the steps of the epoch of the last step
+  int64_t epoch_steps = 0;
+};
+
+// A model in training.
+class Trainer {
+ public:
+  // Throws GF_ERROR_INVALID_ARGUMENT naming the option, or the property of the data, at fault.
+  Trainer(std::shared_ptr<Model> model, std::shared_ptr<const Dataset> dataset,
+          const TrainOptions& options);
+
+  // Bytes of all that training needs on the device, the parameters included and the data not.
+  static size_t bytes(const ModelConfig& config, const Shape& shape);
+
+  // Next batch, forward, backward, clip, AdamW. Throws GF_ERROR_NOT_FINITE naming step and tensor,
+  // with the weights and the place in the data as before the step.
+  StepReport step();
+
+  bool done() const { return progress_.state.step >= schedule().total_steps; }
+  const Schedule& schedule() const { return options_.adamw.schedule; }
+  const TrainOptions& options() const { return options_; }
+  const TrainProgress& progress() const { return progress_; }
+  void set_progress(const TrainProgress& progress) { progress_ = progress; }
+  const std::shared_ptr<Model>& model() const { return model_; }
+  const Dataset& dataset() const { return *dataset_; }
+  const Parameters& parameters() const { return params_; }  // values, gradients, moments
+
+ private:
+  int64_t next_batch_size() const;
+  void advance(int64_t sequences, double loss);
+  [[noreturn]] void report_not_finite(double loss) const;
+
+  std::shared_ptr<Model> model_;
+  std::shared_ptr<const Dataset> dataset_;
+  TrainOptions options_;
+  TrainProgress progress_;
+
+  std::unique_ptr<Arena> arena_;
+  Parameters params_;
+  int32_t* chunks_ = nullptr;  // the data, [chunks, T]
+  StepState* state_ = nullptr;
+  LossSum* loss_ = nullptr;
+  double* squared_norm_ = nullptr;
+  std::unique_ptr<Workspace> workspace_;
+};
+
+}  // namespace gf

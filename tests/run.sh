@@ -1,0 +1,61 @@
+#!/usr/bin/env bash
+# Installs what the tests need, builds, runs them; see usage() below.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+usage() {
+  cat <<'END'
+Usage: tests/run.sh [--asan | --tsan | --all]
+
+Installs the packages that are missing, fills data/ from ../shared/data if that
+is there (else tools/fetch-data.sh does, from the network; tests without their
+data skip), builds and runs the tests.
+
+  (none)  as it is released, in build/
+  --asan  under AddressSanitizer and UndefinedBehaviorSanitizer, in build-asan/
+  --tsan  those of threads and of what uses them under ThreadSanitizer, in
+          build-tsan/
+  --all   as it is released, then as --asan
+END
+}
+
+# build_and_test DIRECTORY TESTS CMAKE-FLAG...: TESTS is a pattern of names
+build_and_test() {
+  local directory=$1 tests=$2
+  shift 2
+  printf '\n== %s\n' "$directory"
+  cmake -S . -B "$directory" -G Ninja -DGF_BUILD_TOOLS=ON -DGF_BUILD_TESTS=ON "$@"
+  cmake --build "$directory"
+  ctest --test-dir "$directory" --output-on-failure --parallel "$(nproc)" --tests-regex "$tests"
+}
+
+# -O1 since code with sanitizers is slow both to compile and to run; a finding fails its test.
+readonly SANITIZED=(-DCMAKE_BUILD_TYPE=Debug '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g')
+export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
+
+plain() { build_and_test build .; }
+asan() { build_and_test build-asan . "${SANITIZED[@]}" -DGF_SANITIZE=address,undefined; }
+tsan() {
+  build_and_test build-tsan '^(base/thread_pool|data/|cpu/|train/|api/)' "${SANITIZED[@]}" \
+    -DGF_SANITIZE=thread
+}
+
+case ${1:-} in
+  '') jobs=(plain) ;;
+  --asan) jobs=(asan) ;;
+  --tsan) jobs=(tsan) ;;
+  --all) jobs=(plain asan) ;;
+  -h | --help) usage; exit ;;
+  *) usage >&2; exit 2 ;;
+esac
+
+source tools/packages.sh
+install_packages tests
+
+if [[ -d ../shared/data ]]; then
+  tools/fetch-data.sh --from ../shared/data data || echo "Going on with the data there are" >&2
+elif [[ ! -d ${GF_DATA_DIR:-data} ]]; then
+  echo "No data: tests that need them skip; tools/fetch-data.sh gets them"
+fi
+
+for job in "${jobs[@]}"; do "$job"; done

@@ -1,0 +1,295 @@
+#!/usr/bin/env python3
+"""gf-train, gf-eval and gf-tokenize as a user meets them: test_tools.py DIRECTORY_OF_THE_TOOLS."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import tempfile
+import unittest
+
+TOOLS = pathlib.Path(sys.argv.pop(1)).resolve()
+TEXT = "".join(f"The {i}th line says that {i * i % 97} birds sing.\n" for i in range(400))
+TINY = ("--task text --tokenizer byte --max-seq-len 16 --num-layers 2 --model-dim 16 --num-heads 2 "
+        "--reduced-dim 4 --ff-dim 32 --windows 1,2,4 --batch-size 32 --epochs 2 --lr 3e-3 "
+        "--warmup-steps 5 --threads 2").split()
+DATA = next((d for d in (os.environ.get("GF_DATA_DIR"), "data")
+             if d and pathlib.Path(d, "gpt2/vocab.json").exists()), None)
+
+
+def run(tool, *arguments, stdin=b"", **options):
+    """The finished process; its output is bytes."""
+    return subprocess.run([TOOLS / tool, *map(str, arguments)], input=stdin, capture_output=True,
+                          timeout=300, **options)
+
+
+class ToolTest(unittest.TestCase):
+    def setUp(self):
+        self.scratch = tempfile.TemporaryDirectory()
+        self.addCleanup(self.scratch.cleanup)
+        self.dir = pathlib.Path(self.scratch.name)
+        self.text = self.dir / "text.txt"
+        self.text.write_text(TEXT)
+
+    def succeed(self, *arguments, **options):
+        done = run(*arguments, **options)
+        self.assertEqual(done.returncode, 0, done.stderr.decode())
+        self.assertEqual(done.stderr, b"")
+        return done.stdout
+
+    def fail_with(self, code, message, *arguments, **options):
+        done = run(*arguments, **options)
+        self.assertEqual(done.returncode, code, done)
+        self.assertRegex(done.stderr.decode(), message)
+        self.assertTrue(done.stderr.startswith(arguments[0].encode() + b": "), done.stderr)
+
+    def train(self, name, *arguments):
+        return self.succeed("gf-train", *TINY, "--data", self.text, "--output-dir",
+                            self.dir / name, *arguments)
+
+
+class CommandLine(ToolTest):
+    def test_help_and_version(self):
+        for tool in ("gf-train", "gf-eval", "gf-tokenize"):
+            text = self.succeed(tool, "--help").decode()
+            self.assertIn("Usage: " + tool, text)
+            self.assertIn("Example", text)
+            self.assertLessEqual(max(map(len, text.splitlines())), 80)
+            self.assertRegex(self.succeed(tool, "--version"), rb"^gf-\w+ \d+\.\d+\.\d+\n$")
+
+    def test_mistakes_name_the_flag_and_what_is_expected(self):
+        for arguments, message in (
+                (["--modle", "x"], r"unknown option --modle \(did you mean --model\?\)"),
+                (["--lr", "fast"], r"--lr: expected a number above 0, not 'fast'"),
+                (["--windows", "0"], r"--windows: expected whole numbers, each at least 1"),
+                (["--windows", "1,,2"], r"--windows: .*'1,,2'"),
+                (["--epochs", "0"], r"--epochs: expected a whole number, at least 1, not '0'"),
+                (["--seed", "1e3"], r"--seed: expected a whole number"),
+                (["--dropout", "1"], r"--dropout: expected a number from 0 to 0.999"),
+                (["--model", "rnn"], r"--model: expected grassmann or transformer, not 'rnn'"),
+                (["--preset", "x"], r"--preset: expected study, document or demo"),
+                (["--num-layers"], r"--num-layers: expected a value"),
+                (["stray"], r"unexpected argument 'stray'"),
+                (["--device", "tpu", "--dry-run"], r"tpu"),
+                (["--model", "transformer", "--model-dim", "64", "--num-heads", "5", "--dry-run"],
+                 r"--num-heads 5 does not divide --model-dim 64"),
+                (["--task", "text"], r"--task text needs --data"),
+        ):
+            with self.subTest(arguments):
+                self.fail_with(2, message, "gf-train", *arguments)
+        self.fail_with(2, "--checkpoint", "gf-eval")
+        self.fail_with(2, "--split: expected validation or test", "gf-eval", "--checkpoint", "x",
+                       "--split", "train")
+        self.fail_with(2, "--tokenizer", "gf-tokenize")
+        self.fail_with(2, "--pair", "gf-tokenize", "--tokenizer", "byte", "--pair", "--decode")
+
+    def test_dry_run_counts(self):
+        # The table of parameter counts: V, L, N, transformer, grassmann.
+        for tokenizer, length, layers, *counts in (
+                ("gpt2", 256, 6, 17_670_400, 17_695_168),
+                ("bert", 128, 6, 12_585_472, 12_610_240),
+                ("bert", 256, 6, 12_618_240, 12_643_008),
+                ("bert", 128, 12, 17_324_032, 17_373_568),
+                ("bert", 256, 12, 17_356_800, 17_406_336),
+        ):
+            for model, count in zip(("transformer", "grassmann"), counts):
+                shape = ["--preset", "study", "--tokenizer", tokenizer, "--model", model,
+                         "--max-seq-len", length, "--num-layers", layers, "--dry-run"]
+                self.assertIn(f" {count:,}\n", self.succeed("gf-train", *shape).decode())
+                report = json.loads(self.succeed("gf-train", *shape, "--json"))
+                self.assertEqual(report["parameters"], count)
+                self.assertEqual(sum(t["count"] for t in report["tensors"]), count)
+                self.assertGreater(report["training_bytes"], 4 * report["model_bytes"] - 1)
+
+    def test_presets(self):
+        def config(*arguments):
+            return json.loads(self.succeed("gf-train", *arguments, "--dry-run", "--json"))["config"]
+
+        study, wide = config(), config("--max-seq-len", 256)
+        self.assertEqual((study["batch_size"], wide["batch_size"]), (32, 16))
+        self.assertEqual(config("--max-seq-len", 256, "--batch-size", 7)["batch_size"], 7)
+        document = config("--preset", "document", "--lr", "1e-3")
+        self.assertEqual((document["num_heads"], document["min_lr"], document["schedule"],
+                          document["lr"]), (8, 0, "cosine-epoch", 1e-3))
+        self.assertEqual(config("--preset", "demo")["task"], "sample")
+
+
+class Training(ToolTest):
+    def test_a_run_and_its_files(self):
+        for model in ("transformer", "grassmann"):
+            out = self.train(model, "--model", model).decode()
+            self.assertIn("held out", out)
+            self.assertNotIn("\x1b", out)  # no terminal: no control sequences
+            self.assertNotIn("\r", out)
+            run_dir = self.dir / model
+            results = json.loads((run_dir / "results.json").read_text())
+            self.assertTrue(results["completed"])
+            self.assertEqual(len(results["epochs"]), 2)
+            self.assertLess(results["epochs"][1]["val_loss"], 5)
+            best = min(results["epochs"], key=lambda epoch: epoch["val_loss"])
+            self.assertEqual(best["epoch"], results["best_epoch"])
+            self.assertEqual(best["val_loss"], results["best_val_loss"])
+            for key in ("config", "parameters", "test_perplexity", "tokens_per_second",
+                        "wall_clock_seconds"):
+                self.assertIn(key, results)
+            steps = [json.loads(line) for line in (run_dir / "metrics.jsonl").read_text().splitlines()]
+            self.assertEqual([s["event"] for s in steps].count("validation"), 2)
+            self.assertFalse(list(run_dir.rglob("*.tmp*")))
+
+            # gf-eval needs the checkpoint alone, and finds what gf-train found.
+            for split, key in (("test", "test_loss"), ("validation", "best_val_loss")):
+                self.succeed("gf-eval", "--checkpoint", run_dir / "checkpoints/best.safetensors",
+                             "--split", split, "--output-file", self.dir / "eval.json")
+                evaluated = json.loads((self.dir / "eval.json").read_text())
+                self.assertAlmostEqual(evaluated["loss"], results[key], delta=1e-6)
+                self.assertEqual(evaluated["config"]["model"], model)
+                self.assertGreater(evaluated["tokens"], 0)
+            self.assertIn(b"perplexity", self.succeed("gf-eval", "--checkpoint", run_dir))
+
+    def interrupt(self, name, *arguments):
+        """Starts a run, stops it with Ctrl-C after its tenth step, and returns its directory."""
+        command = [TOOLS / "gf-train", *TINY, "--data", self.text, "--output-dir", self.dir / name,
+                   "--json", *arguments]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            for line in process.stdout:
+                if json.loads(line)["event"] == "step":
+                    process.send_signal(signal.SIGINT)
+                    break
+            _, errors = process.communicate(timeout=300)
+        self.assertEqual(process.returncode, 130, errors)
+        self.assertIn(f"--resume {self.dir / name}".encode(), errors)
+        return self.dir / name
+
+    def test_an_interrupted_run_goes_on_bit_equal(self):
+        self.train("whole")
+        part = self.interrupt("part")
+        steps = [json.loads(s) for s in (part / "metrics.jsonl").read_text().splitlines()]
+        self.assertFalse([s for s in steps if s["event"] == "test"])
+        # Lines past the checkpoint and a torn one, as a crash leaves them.
+        with open(part / "metrics.jsonl", "a") as metrics:
+            metrics.write('{"event": "step", "step": 100000}\n{"event": "st')
+        self.succeed("gf-train", "--resume", part)
+
+        for checkpoint in ("last", "best"):
+            whole, resumed = ((self.dir / name / f"checkpoints/{checkpoint}.safetensors").read_bytes()
+                              for name in ("whole", "part"))
+            self.assertEqual(whole, resumed, checkpoint)
+
+        def lines(name):
+            keys = ("event", "step", "loss", "val_loss", "train_loss", "best", "test_loss", "lr")
+            return [[json.loads(line).get(key) for key in keys]
+                    for line in (self.dir / name / "metrics.jsonl").read_text().splitlines()]
+
+        self.assertEqual(lines("whole"), lines("part"))
+
+    def test_resume_takes_the_runs_own_options(self):
+        part = self.interrupt("part")
+        self.fail_with(2, "--lr 0.5 conflicts with the run to resume, which has 0.003", "gf-train",
+                       "--resume", part, "--lr", "0.5")
+        self.fail_with(2, "--windows 1 conflicts .*1,2,4", "gf-train", "--resume", part,
+                       "--windows", "1")
+        self.fail_with(2, "--output-dir", "gf-train", "--resume", part, "--output-dir", self.dir)
+        self.succeed("gf-train", "--resume", part / "checkpoints/last.safetensors", "--lr", "3e-3",
+                     "--threads", "1", "--quiet")
+        self.fail_with(2, "already holds a run", "gf-train", *TINY, "--data", self.text,
+                       "--output-dir", part)
+
+    def test_default_directory_and_latest(self):
+        self.succeed("gf-train", *TINY, "--data", self.text, "--max-steps", 3, cwd=self.dir)
+        (run_dir,) = (self.dir / "outputs").glob("*/*")
+        self.assertEqual(run_dir.name, "grassmann_text_L16_N2")
+        self.assertRegex(run_dir.parent.name, r"^\d{4}-\d\d-\d\d_\d\d-\d\d-\d\d$")
+        self.succeed("gf-train", "--resume", "latest", cwd=self.dir)
+        self.fail_with(1, "no run to resume", "gf-train", "--resume", cwd="/")
+
+    def test_the_demo_needs_no_files(self):
+        out = self.succeed("gf-train", "--preset", "demo", "--max-steps", 2, "--max-seq-len", 16,
+                           "--num-layers", 1, "--model-dim", 16, "--ff-dim", 16, "--output-dir",
+                           self.dir / "demo")
+        self.assertIn(b"the sample corpus", out)
+        self.assertIn(b"perplexity", self.succeed("gf-eval", "--checkpoint", self.dir / "demo"))
+
+    def test_a_loss_that_is_not_finite(self):
+        self.fail_with(1, r"step \d.*last\.safetensors", "gf-train", *TINY, "--data", self.text,
+                       "--output-dir", self.dir / "bad", "--lr", "1e30", "--grad-clip", "0")
+        self.assertTrue((self.dir / "bad/checkpoints/last.safetensors").exists())
+
+    def test_missing_and_short_texts(self):
+        self.fail_with(1, "missing.txt", "gf-train", *TINY, "--data", self.dir / "missing.txt")
+        for text, message in (("", "short.txt"), ("too short", "short.txt"),
+                              ("a little over one chunk", "three are needed")):
+            (self.dir / "short.txt").write_text(text)
+            self.fail_with(1, message, "gf-train", *TINY, "--data", self.dir / "short.txt")
+        self.assertFalse((pathlib.Path.cwd() / "outputs").exists())
+        self.fail_with(1, "fetch-data.sh", "gf-train", cwd="/", env={})
+
+    def test_missing_and_damaged_checkpoints(self):
+        self.fail_with(1, "missing.safetensors", "gf-eval", "--checkpoint",
+                       self.dir / "missing.safetensors")
+        self.train("run", "--max-steps", 2)
+        whole = (self.dir / "run/checkpoints/best.safetensors").read_bytes()
+        damaged = self.dir / "damaged.safetensors"
+        for content in (b"", b"nonsense", whole[:100], whole[:-1]):
+            damaged.write_bytes(content)
+            self.fail_with(1, "damaged.safetensors", "gf-eval", "--checkpoint", damaged)
+        last = self.dir / "run/checkpoints/last.safetensors"
+        last.write_bytes(last.read_bytes()[:-7])
+        self.fail_with(1, "last.safetensors", "gf-train", "--resume", self.dir / "run")
+        last.unlink()
+        self.fail_with(1, "last.safetensors", "gf-train", "--resume", self.dir / "run")
+
+
+class Tokenizing(ToolTest):
+    def test_whole_input_and_lines(self):
+        text = "ab\n\nc\0é".encode()
+        byte = ["gf-tokenize", "--tokenizer", "byte"]
+        self.assertEqual(self.succeed(*byte, stdin=text), b"97 98 10 10 99 0 195 169\n")
+        self.assertEqual(self.succeed(*byte, "--lines", stdin=text), b"97 98\n\n99 0 195 169\n")
+        self.assertEqual(self.succeed(*byte, "--lines", stdin=b"a\n"), b"97\n")
+        self.assertEqual(self.succeed(*byte, "--lines"), b"")
+        self.assertEqual(self.succeed(*byte), b"\n")
+
+    def test_decode_reverses(self):
+        text = bytes(range(256)) * 1000
+        byte = ["gf-tokenize", "--tokenizer", "byte"]
+        ids = self.succeed(*byte, stdin=text)
+        self.assertEqual(self.succeed(*byte, "--decode", stdin=ids), text)
+        lines = b"one\n\nthree"
+        ids = self.succeed(*byte, "--lines", stdin=lines)
+        self.assertEqual(self.succeed(*byte, "--decode", "--lines", stdin=ids), lines + b"\n")
+
+    def test_bad_input_names_the_line(self):
+        byte = ["gf-tokenize", "--tokenizer", "byte"]
+        self.fail_with(1, "line 2: .*not '256'", *byte, "--decode", stdin=b"1 2\n3 256\n")
+        self.fail_with(1, "line 1: .*not 'x1'", *byte, "--decode", stdin=b"x1")
+        self.fail_with(1, "line 2: expected two texts", *byte, "--pair", stdin=b"a\tb\nc\n")
+        self.fail_with(1, "line 1: expected two texts", *byte, "--pair", stdin=b"a\tb\tc\n")
+        self.fail_with(1, "vocab.txt.*bert.*fetch-data.sh", "gf-tokenize", "--tokenizer", "bert",
+                       "--data", self.dir, cwd="/", env={})
+
+    @unittest.skipUnless(os.path.exists("/dev/full"), "no /dev/full")
+    def test_a_full_disk(self):
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run([TOOLS / "gf-tokenize", "--tokenizer", "byte"], input=b"x" * 100000,
+                                  stdout=full, stderr=subprocess.PIPE, timeout=60)
+        self.assertEqual(done.returncode, 1)
+        self.assertIn(b"No space left", done.stderr)
+
+    @unittest.skipUnless(DATA, "no vocabularies in $GF_DATA_DIR or data/")
+    def test_published_vocabularies(self):
+        bert = ["gf-tokenize", "--tokenizer", "bert", "--data", DATA]
+        self.assertEqual(self.succeed(*bert, stdin=b"Hello"), b"101 7592 102\n")
+        self.assertEqual(self.succeed(*bert, "--no-special", stdin=b"Hello"), b"7592\n")
+        self.assertEqual(self.succeed(*bert, "--pair", stdin=b"a man\ta person\n"),
+                         b"101 1037 2158 102 1037 2711 102\n")
+        gpt2 = ["gf-tokenize", "--tokenizer", "gpt2", "--data", DATA]
+        self.assertEqual(self.succeed(*gpt2, stdin=b"Hello world"), b"15496 995\n")
+        text = "Zwölf Boxkämpfer\n\tjagen \xff".encode("latin-1") + TEXT.encode()
+        ids = self.succeed(*gpt2, stdin=text)
+        self.assertEqual(self.succeed(*gpt2, "--decode", stdin=ids), text)
+
+
+if __name__ == "__main__":
+    unittest.main()

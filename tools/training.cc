@@ -1,0 +1,235 @@
+#include "training.h"
+
+#include <cmath>
+
+#include "format.h"
+#include "interrupt.h"
+
+namespace tools {
+namespace {
+
+constexpr int64_t kLogEvery = 10;                 // steps
+constexpr std::chrono::minutes kSaveEvery{10};    // beside the end of every epoch
+constexpr double kSmoothing = 0.9;                // of the time of a step
+constexpr double kEvaluationShare = 1.0 / 3;      // of a training step's time per token
+constexpr const char* kBestEpoch = "best_epoch";  // metadata of the checkpoints
+constexpr const char* kBestLoss = "best_val_loss";
+
+Trainer make_trainer(const Context& context, const Model& model, const Splits& splits,
+                     const TrainOptions& options, const RunDirectory& run, bool resume) {
+  const gf_train_options optimizer = optimizer_options(options);
+  Trainer trainer = make<Trainer>(context, [&](gf_trainer** out) {
+    return gf_trainer_create(model.get(), splits.train.get(), &optimizer, out);
+  });
+  if (resume) check(context, gf_checkpoint_load(trainer.get(), run.last().c_str()));
+  return trainer;
+}
+
+}  // namespace
+
+Training::Training(const Context& context, const Model& model, const Splits& splits,
+                   const TrainOptions& options, const RunDirectory& run, Display& display,
+                   bool resume)
+    : context_(context),
+      model_(model),
+      splits_(splits),
+      options_(options),
+      directory_(run),
+      display_(display),
+      trainer_(make_trainer(context, model, splits, options, run, resume)),
+      step_(state().step),
+      total_steps_(state().total_steps),
+      steps_per_epoch_(state().steps_per_epoch),
+      metrics_(run.metrics(), step_) {}
+
+int Training::run() {
+  if (step_ > 0) {
+    display_.line(format("resumed after step %s of %s", with_thousands(step_).c_str(),
+                         with_thousands(total_steps_).c_str()));
+  }
+  display_.line("  epoch      step   train loss   val loss    val ppl   tokens/s      time");
+  const InterruptGuard guard;
+  while (step()) {
+    if (step_ % steps_per_epoch_ == 0 || step_ == total_steps_) {
+      finish_epoch();
+    } else if (std::chrono::steady_clock::now() - last_save_ > kSaveEvery) {
+      save();
+    }
+    if (InterruptGuard::signal() != 0) {
+      save();
+      break;
+    }
+  }
+  display_.clear_status();
+  return InterruptGuard::signal();
+}
+
+bool Training::step() {
+  const bool logged = (step_ + 1) % kLogEvery == 0 || step_ + 1 == total_steps_;
+  const bool shown = display_.status_due();
+  gf_train_report report = {};
+  report.struct_size = sizeof report;
+  const auto start = std::chrono::steady_clock::now();
+  const gf_status status = gf_train_step(trainer_.get(), logged || shown ? &report : nullptr);
+  if (status == GF_END) return false;
+  if (status == GF_ERROR_NOT_FINITE) stop_at_bad_loss();
+  check(context_, status);
+
+  const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+  ++step_;
+  metrics_.count(tokens_until(step_) - tokens_until(step_ - 1), taken.count());
+  step_seconds_ = step_seconds_ == 0
+                      ? taken.count()
+                      : kSmoothing * step_seconds_ + (1 - kSmoothing) * taken.count();
+  if (logged) log(report);
+  if (shown) show(report);
+  return true;
+}
+
+void Training::log(const gf_train_report& report) {
+  display_.event(metrics_.append({{"event", "step"},
+                                  {"step", step_},
+                                  {"epoch", epoch()},
+                                  {"loss", report.loss},
+                                  {"perplexity", std::exp(report.loss)},
+                                  {"lr", report.learning_rate},
+                                  {"gradient_norm", report.gradient_norm}}));
+}
+
+void Training::show(const gf_train_report& report) {
+  const int64_t epochs = (total_steps_ + steps_per_epoch_ - 1) / steps_per_epoch_;
+  const double speed = static_cast<double>(report.tokens) / step_seconds_;
+  display_.status({
+      {4,
+       format("epoch %lld/%lld", static_cast<long long>(epoch()), static_cast<long long>(epochs))},
+      {0,
+       format("step %s/%s", with_thousands(step_).c_str(), with_thousands(total_steps_).c_str())},
+      {1, format("loss %.4f", report.loss)},
+      {5, "ppl " + format_perplexity(report.loss)},
+      {6, "lr " + format_rate(report.learning_rate)},
+      {7, format("grad %.2f", report.gradient_norm)},
+      {3, with_thousands(std::llround(speed)) + " tok/s"},
+      {2, "ETA " + format_duration(seconds_left())},
+  });
+}
+
+void Training::finish_epoch() {
+  const double train_loss = state().epoch_loss;
+  display_.status({{0, format("epoch %lld: evaluating ...", static_cast<long long>(epoch()))}});
+  const gf_eval_report validation = evaluate(context_, model_, splits_.validation, 0);
+  evaluation_seconds_ = validation.seconds;
+  const bool best = keep_if_best(validation);
+  display_.event(metrics_.append({{"event", "validation"},
+                                  {"step", step_},
+                                  {"epoch", epoch()},
+                                  {"train_loss", train_loss},
+                                  {"train_perplexity", std::exp(train_loss)},
+                                  {"val_loss", validation.loss},
+                                  {"val_perplexity", validation.perplexity},
+                                  {"best", best}}));
+  save();
+  write_results(nullptr);
+  display_.line(format("%7lld %9s %12.4f %10.4f %10s %10s %9s%s", static_cast<long long>(epoch()),
+                       with_thousands(step_).c_str(), train_loss, validation.loss,
+                       format_perplexity(validation.loss).c_str(),
+                       with_thousands(std::llround(static_cast<double>(metrics_.tokens()) /
+                                                   metrics_.train_seconds()))
+                           .c_str(),
+                       format_duration(metrics_.seconds()).c_str(), best ? "  best" : ""));
+}
+
+bool Training::keep_if_best(const gf_eval_report& validation) {
+  const std::string earlier = metadata(model_, kBestLoss);
+  if (!earlier.empty() && validation.loss >= std::stod(earlier)) return false;
+  set_metadata(context_, model_, kBestEpoch, std::to_string(epoch()));
+  set_metadata(context_, model_, kBestLoss, format("%.17g", validation.loss));
+  check(context_, gf_model_save(model_.get(), directory_.best().c_str()));
+  return true;
+}
+
+void Training::save() {
+  check(context_, gf_checkpoint_save(trainer_.get(), directory_.last().c_str()));
+  last_save_ = std::chrono::steady_clock::now();
+}
+
+void Training::stop_at_bad_loss() {
+  const std::string reason = gf_context_error(context_.get());
+  save();
+  display_.clear_status();
+  throw Failure(reason + "; the weights before this step are in " + directory_.last() +
+                "; a smaller --lr may help");
+}
+
+void Training::test() {
+  display_.status({{0, "test: evaluating the best weights ..."}});
+  trainer_.reset();
+  check(context_, gf_model_load_weights(model_.get(), directory_.best().c_str()));
+  const gf_eval_report test = evaluate(context_, model_, splits_.test, 0);
+  display_.event(metrics_.append({{"event", "test"},
+                                  {"step", step_},
+                                  {"test_loss", test.loss},
+                                  {"test_perplexity", test.perplexity}}));
+  write_results(&test);
+  display_.line("");
+  display_.line(format("best       epoch %s, validation perplexity %s",
+                       metadata(model_, kBestEpoch).c_str(),
+                       format_perplexity(std::stod(metadata(model_, kBestLoss))).c_str()));
+  display_.line(format("test       perplexity %s (loss %.4f over %s tokens)",
+                       format_perplexity(test.loss).c_str(), test.loss,
+                       with_thousands(test.tokens).c_str()));
+  display_.line("results    " + directory_.results().string());
+}
+
+void Training::write_results(const gf_eval_report* test) const {
+  Json results;
+  results["config"] = to_json(options_);
+  results["parameters"] = parameter_count(context_, config_of(context_, model_));
+  results["device"] = gf_context_description(context_.get());
+  results["version"] = gf_version_string();
+  results["completed"] = test != nullptr;
+  results["steps"] = step_;
+  results["best_epoch"] = std::stoll(metadata(model_, kBestEpoch));
+  results["best_val_loss"] = std::stod(metadata(model_, kBestLoss));
+  results["best_val_perplexity"] = std::exp(std::stod(metadata(model_, kBestLoss)));
+  if (test) {
+    results["test_loss"] = test->loss;
+    results["test_perplexity"] = test->perplexity;
+    results["test_tokens"] = test->tokens;
+  }
+  results["tokens_per_second"] = static_cast<double>(metrics_.tokens()) / metrics_.train_seconds();
+  results["train_seconds"] = metrics_.train_seconds();
+  results["wall_clock_seconds"] = metrics_.seconds();
+  for (Json line : metrics_.evaluations()) {
+    line.erase("event");
+    results["epochs"].push_back(line);
+  }
+  write_json(directory_.results(), results);
+}
+
+gf_train_state Training::state() const {
+  gf_train_state state = {};
+  state.struct_size = sizeof state;
+  check(context_, gf_trainer_get_state(trainer_.get(), &state));
+  return state;
+}
+
+// Tokens of the first so many steps: the last batch of an epoch may be short.
+int64_t Training::tokens_until(int64_t step) const {
+  const gf_dataset_info info = info_of(context_, splits_.train);
+  const int64_t whole = step / steps_per_epoch_, rest = step % steps_per_epoch_;
+  return (whole * info.chunks + rest * options_.batch_size) * info.length;
+}
+
+double Training::seconds_left() const {
+  const int64_t epochs = (total_steps_ + steps_per_epoch_ - 1) / steps_per_epoch_;
+  const auto evaluations = static_cast<double>(epochs - epoch() + 1);
+  const auto validation = static_cast<double>(info_of(context_, splits_.validation).chunks);
+  const auto test = static_cast<double>(info_of(context_, splits_.test).chunks);
+  const double guess =
+      step_seconds_ * kEvaluationShare * validation / static_cast<double>(options_.batch_size);
+  const double evaluation = evaluation_seconds_ > 0 ? evaluation_seconds_ : guess;
+  return static_cast<double>(total_steps_ - step_) * step_seconds_ +
+         evaluation * (evaluations + test / validation);
+}
+
+}  // namespace tools

@@ -1,0 +1,65 @@
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "data_source.h"
+#include "display.h"
+#include "run_directory.h"
+#include "train_options.h"
+
+namespace tools {
+
+struct Splits {
+  Dataset train;
+  Dataset validation;
+  Dataset test;
+};
+
+// A run: steps, an evaluation after every epoch, checkpoints, and what is told about them.
+class Training {
+ public:
+  // The model and the splits must outlive it. With `resume` the run goes on from its last
+  // checkpoint.
+  Training(const Context& context, const Model& model, const Splits& splits,
+           const TrainOptions& options, const RunDirectory& run, Display& display, bool resume);
+
+  // Steps until training is complete. Returns 0, or the signal that asked for an early end, after
+  // which everything is saved.
+  int run();
+
+  // Test loss of the best weights, which the model has from here on. Ends the trainer.
+  void test();
+
+ private:
+  bool step();  // false when none is left
+  void show(const gf_train_report& report);
+  void log(const gf_train_report& report);
+  void finish_epoch();
+  bool keep_if_best(const gf_eval_report& validation);
+  void save();
+  void write_results(const gf_eval_report* test) const;
+  [[noreturn]] void stop_at_bad_loss();
+
+  gf_train_state state() const;
+  int64_t epoch() const { return (step_ + steps_per_epoch_ - 1) / steps_per_epoch_; }  // from 1
+  int64_t tokens_until(int64_t step) const;
+  double seconds_left() const;
+
+  const Context& context_;
+  const Model& model_;
+  const Splits& splits_;
+  const TrainOptions& options_;
+  const RunDirectory& directory_;
+  Display& display_;
+  Trainer trainer_;
+  int64_t step_ = 0;
+  int64_t total_steps_ = 0;
+  int64_t steps_per_epoch_ = 0;
+  MetricsLog metrics_;
+  double step_seconds_ = 0;        // running mean
+  double evaluation_seconds_ = 0;  // of the last one
+  std::chrono::steady_clock::time_point last_save_ = std::chrono::steady_clock::now();
+};
+
+}  // namespace tools
