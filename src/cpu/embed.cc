@@ -10,6 +10,9 @@
 namespace gf {
 namespace {
 
+// At M = 1024, D = 256 on one core: forward 2.1 MB, 0.02 ms at the speed of a copy, measured 0.12
+// ms; backward 3.1 MB, 0.03 ms, measured 0.25 ms, since dropout's random bits are drawn twice.
+
 GF_KERNEL void embed_rows(const Batch& batch, const Mat& tokens, const Mat& positions,
                           const Dropout& dropout, int64_t first, int64_t end, const Mat& x) {
   for (int64_t i = first; i < end; ++i) {

@@ -8,6 +8,10 @@
 namespace gf {
 namespace {
 
+// A row is taken through the whole operation while it is in the first cache. At M = 1024, D = 256
+// on one core: forward 6.3 MB, 0.06 ms at the speed of a copy, measured 0.30 ms; backward 10.5 MB,
+// 0.11 ms, measured 0.39 ms. The difference is the sigmoid and dropout's random bits.
+
 // What both directions read.
 struct Gate {
   Mat h, g, gate;

@@ -23,7 +23,9 @@ namespace {
 //   du = P w - Σ a dv - (Σ c dw·e / |u|²) u                        nor along u by itself.
 //
 // Where s is at its floor c is a constant, and the terms with dw·e are left out. All of this is
-// computed in double: it is over r, and little beside what is over r (r - 1) / 2 or D.
+// computed in double: it is over r, and little beside what is over r (r - 1) / 2 or D. At M = 1024,
+// r = 32, six offsets on one core the wedge takes 0.3 ms forward and 1.1 ms backward beside 2.3 and
+// 4.6 ms of products.
 struct Pair {
   double a, c;
   double squared;  // |e|²

@@ -1,18 +1,14 @@
-// The CPU's operations at the study's shapes: N = 6, L = 128, batch 8, so M = 1024 rows. Products
-// stand beside a bare sgemm of the same shape on panels of rows, which is what they could reach.
-#include <benchmark/benchmark.h>
+// Products, attention, head and optimizer. Products stand beside a bare sgemm of the same shape on
+// panels of rows, which is what they could reach.
+#include "workbench.h"
+
 #include <cblas.h>
 
-#include <random>
-
-#include "base/arena.h"
 #include "base/thread_pool.h"
-#include "device.h"
 
 namespace {
 
-constexpr int64_t kSequences = 8, kLength = 128, kRows = kSequences * kLength, kWidth = 256;
-constexpr int64_t kVocabulary = 30522, kPanelRows = 256, kHeads = 4, kParameters = 12585472;
+constexpr int64_t kPanelRows = 256, kHeads = 4, kParameters = 12585472;
 
 struct Shape {
   const char* name;
@@ -21,44 +17,6 @@ struct Shape {
 constexpr Shape kShapes[] = {{"qkv", 256, 768},   {"out", 256, 256},  {"ff1", 256, 1024},
                              {"ff2", 1024, 256},  {"W_red", 256, 32}, {"W_plu", 496, 256},
                              {"W_gate", 512, 256}};
-
-// A device of state.range(0) threads and random operands on it.
-class Workbench {
- public:
-  explicit Workbench(const benchmark::State& state)
-      : device(gf::make_cpu_device({.threads = static_cast<int>(state.range(0))})),
-        arena_(device, size_t{512} << 20, "operands") {}
-
-  gf::Mat mat(int64_t rows, int64_t cols) {
-    const gf::Mat m = arena_.mat(rows, cols);
-    std::normal_distribution<float> normal(0.0f, 0.1f);
-    for (int64_t i = 0; i < rows; ++i) {
-      for (int64_t j = 0; j < cols; ++j) m.row(i)[j] = normal(bits_);
-    }
-    return m;
-  }
-  gf::Act act(int64_t rows, int64_t cols) { return as_act(mat(rows, cols)); }
-  gf::Param param(int64_t rows, int64_t cols) {
-    const gf::Mat value = mat(rows, cols);
-    return {value, as_act(value), arena_.mat(rows, cols)};
-  }
-  gf::Linear linear(const Shape& s) { return {param(s.out, s.in), param(1, s.out)}; }
-  template <class T>
-  T* array(int64_t count) {
-    return arena_.array<T>(count);
-  }
-  gf::Ops& ops() { return device->ops(); }
-
-  std::shared_ptr<gf::Device> device;
-
- private:
-  static gf::Act as_act(const gf::Mat& m) {
-    return {reinterpret_cast<std::byte*>(m.data), m.rows, m.cols, m.ld, sizeof(float)};
-  }
-
-  gf::Arena arena_;
-  std::minstd_rand bits_{1};
-};
 
 void report(benchmark::State& state, double operations, double bytes) {
   const auto rate = benchmark::Counter::kIsIterationInvariantRate;
@@ -89,7 +47,7 @@ void bare_sgemm(benchmark::State& state, Shape s) {
 void linear(benchmark::State& state, Shape s) {
   Workbench w(state);
   const gf::Act x = w.act(kRows, s.in), y = w.act(kRows, s.out);
-  const gf::Linear layer = w.linear(s);
+  const gf::Linear layer = w.linear(s.in, s.out);
   for (auto _ : state) w.ops().linear(x, layer, y);
   report(state, product(s), 0);
 }
@@ -97,21 +55,17 @@ void linear(benchmark::State& state, Shape s) {
 void linear_backward(benchmark::State& state, Shape s) {
   Workbench w(state);
   const gf::Act x = w.act(kRows, s.in), dy = w.act(kRows, s.out), dx = w.act(kRows, s.in);
-  const gf::Linear layer = w.linear(s);
+  const gf::Linear layer = w.linear(s.in, s.out);
   for (auto _ : state) w.ops().linear_backward(dy, x, layer, dx, false);
   report(state, 2 * product(s), 0);
-}
-
-gf::Dropout dropout(Workbench& w) {
-  return {gf::dropout_threshold(0.1f), 1, w.array<gf::StepState>(1)};
 }
 
 void linear_gelu(benchmark::State& state) {
   Workbench w(state);
   const Shape s{"ff1", 256, 1024};
   const gf::Act x = w.act(kRows, s.in), u = w.act(kRows, s.out), a = w.act(kRows, s.out);
-  const gf::Linear layer = w.linear(s);
-  const gf::Dropout drop = dropout(w);
+  const gf::Linear layer = w.linear(s.in, s.out);
+  const gf::Dropout drop = w.dropout();
   for (auto _ : state) w.ops().linear_gelu(x, layer, drop, u, a);
   report(state, product(s), 0);
 }
@@ -121,7 +75,7 @@ void linear_gelu_backward(benchmark::State& state) {
   const Shape s{"ff1", 256, 1024};
   const gf::Act x = w.act(kRows, s.in), u = w.act(kRows, s.out), da = w.act(kRows, s.out);
   const gf::Act dx = w.act(kRows, s.in);
-  const gf::Linear layer = w.linear(s);
+  const gf::Linear layer = w.linear(s.in, s.out);
   // da is overwritten and would shrink to denormal numbers; without dropout it stays near its size.
   for (auto _ : state) {
     state.PauseTiming();
@@ -188,11 +142,6 @@ void adamw(benchmark::State& state) {
   auto* loss = w.array<gf::LossSum>(1);
   for (auto _ : state) w.ops().adamw(parameters, {}, step, norm, loss);
   report(state, 0, 7 * 4.0 * kParameters);
-}
-
-void with_threads(benchmark::internal::Benchmark* b) {
-  b->ArgName("threads")->Arg(1)->Arg(2);
-  b->MeasureProcessCPUTime()->UseRealTime()->Unit(benchmark::kMicrosecond);
 }
 
 }  // namespace
