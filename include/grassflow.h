@@ -337,7 +337,8 @@ GF_API gf_status gf_dataset_from_ids(gf_context* context, const int32_t* ids, si
 /** @brief How a text file becomes one text. @since 0.1 */
 typedef enum gf_text_format {
   GF_TEXT_PLAIN = 0,   /**< the file as it is */
-  GF_TEXT_WIKITEXT = 1 /**< rows that are only white space dropped, the others joined by "\n" */
+  GF_TEXT_WIKITEXT = 1 /**< rows that are only white space dropped, the others joined by "\n";
+                          "<unk>" is the unknown token where the tokenizer has one */
 } gf_text_format;
 
 /**
@@ -435,8 +436,8 @@ typedef enum gf_mixer {
  * @brief Which offsets a Grassmann layer looks back by.
  *
  * Per layer, a list with as many entries as there are layers gives each layer one; a shorter list
- * gives neighbouring layers the same one (six entries over twelve layers: two layers each), a longer
- * one gives each layer several.
+ * gives neighbouring layers the same one (six entries over twelve layers: two layers each), a
+ * longer one gives each layer several.
  * @since 0.1
  */
 typedef enum gf_window_schedule {

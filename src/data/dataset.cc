@@ -54,6 +54,15 @@ std::string join_rows(std::string_view file) {
   return text;
 }
 
+// The tokenised release writes <unk> for an unknown word, which some vocabularies have a token for.
+std::string with_unknown_token(std::string text) {
+  constexpr std::string_view kMark = "<unk>", kToken = "[UNK]";
+  for (size_t at = 0; (at = text.find(kMark, at)) != std::string::npos; at += kToken.size()) {
+    text.replace(at, kMark.size(), kToken);
+  }
+  return text;
+}
+
 std::vector<int32_t> encode_file(const Tokenizer& tokenizer, const std::string& path,
                                  gf_text_format text_format) {
   const MappedFile file(path);
@@ -61,6 +70,7 @@ std::vector<int32_t> encode_file(const Tokenizer& tokenizer, const std::string& 
   std::string_view text = file.bytes();
   if (text_format == GF_TEXT_WIKITEXT) {
     joined = join_rows(text);
+    if (tokenizer.special().unknown >= 0) joined = with_unknown_token(std::move(joined));
     text = joined;
   }
   if (text.empty()) throw_error(GF_ERROR_INVALID_ARGUMENT, "%s: holds no text", path.c_str());
