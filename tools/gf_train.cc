@@ -28,7 +28,7 @@ struct Command {
 std::optional<Command> parse(int argc, char** argv) {
   CommandLine line(
       kName, "Trains a Grassmann-flow or transformer language model and evaluates it.",
-      {"gf-train --preset demo                    two minutes, no files needed",
+      {"gf-train --preset demo                    a minute, no files needed",
        "gf-train --task text --data book.txt --tokenizer byte",
        "gf-train --model transformer --max-seq-len 128 --dry-run", "gf-train --resume latest"});
   Command command;

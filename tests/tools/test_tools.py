@@ -221,8 +221,9 @@ class Training(ToolTest):
         for text, message in (("", "short.txt"), ("too short", "short.txt"),
                               ("a little over one chunk", "three are needed")):
             (self.dir / "short.txt").write_text(text)
-            self.fail_with(1, message, "gf-train", *TINY, "--data", self.dir / "short.txt")
-        self.assertFalse((pathlib.Path.cwd() / "outputs").exists())
+            self.fail_with(1, message, "gf-train", *TINY, "--data", self.dir / "short.txt",
+                           cwd=self.dir)
+        self.assertFalse((self.dir / "outputs").exists())
         self.fail_with(1, "fetch-data.sh", "gf-train", cwd="/", env={})
 
     def test_missing_and_damaged_checkpoints(self):
