@@ -1,29 +1,86 @@
 #include "text/bpe.h"
 
 #include <algorithm>
+#include <bit>
 #include <functional>
 
 #include "base/error.h"
 
 namespace gf {
 
+namespace {
+
+constexpr int kIdBits = 20;
+static_assert(BpeFiles::kMaxTokens <= size_t{1} << kIdBits);
+constexpr uint64_t kFree = UINT64_MAX;
+
+uint64_t key_of(int32_t left, int32_t right) {
+  return static_cast<uint64_t>(left) << kIdBits | static_cast<uint64_t>(right);
+}
+
+// The slot that holds the pair, or the free one where it belongs.
+size_t find_slot(const std::vector<uint64_t>& slots, uint64_t key) {
+  for (size_t slot = key * 0x9E3779B97F4A7C15u >> 32;; ++slot) {
+    slot &= slots.size() - 1;
+    if (slots[slot] == kFree || slots[slot] >> kIdBits == key) return slot;
+  }
+}
+
+}  // namespace
+
 BpeMerger::BpeMerger(const BpeFiles& files, const std::string& merges_path)
-    : byte_ids_(files.byte_ids, files.byte_ids + 256) {
-  size_t slots = 4;
-  while (slots < 2 * files.merges.size()) slots *= 2;
-  pairs_.resize(slots, {0, 0, kNoRank});
+    : byte_ids_(files.byte_ids, files.byte_ids + 256),
+      pairs_(std::bit_ceil(2 * files.merges.size() + 1), kFree) {
   for (const BpeFiles::Merge& merge : files.merges) {
-    Pair& pair = pairs_[slot_of(merge.left, merge.right)];
-    if (pair.rank != kNoRank) {
+    const uint64_t key = key_of(merge.left, merge.right);
+    const size_t slot = find_slot(pairs_, key);
+    if (pairs_[slot] != kFree) {
       throw_error(GF_ERROR_FORMAT, "%s: merges %u and %zu are the same", merges_path.c_str(),
-                  pair.rank, merged_.size());
+                  rank_of(merge.left, merge.right), merged_.size());
     }
-    pair = {merge.left, merge.right, static_cast<uint32_t>(merged_.size())};
+    pairs_[slot] = key << kIdBits | merged_.size();
     merged_.push_back(merge.merged);
   }
 }
 
 void BpeMerger::merge(std::string_view piece, Scratch& scratch, std::vector<int32_t>& ids) const {
+  if (piece.size() <= kShortPiece) {
+    merge_short(piece, ids);
+  } else {
+    merge_long(piece, scratch, ids);
+  }
+}
+
+// Looks for the lowest rank anew for each merge: no branch but those of the loops, which is faster
+// than a heap as long as the piece is short, and nearly all are.
+void BpeMerger::merge_short(std::string_view piece, std::vector<int32_t>& ids) const {
+  int32_t symbols[kShortPiece];
+  uint32_t ranks[kShortPiece];  // of the merge with the next symbol
+  size_t count = piece.size();
+  const auto rank_at = [&](size_t i) {
+    return i + 1 < count ? rank_of(symbols[i], symbols[i + 1]) : kNoRank;
+  };
+  for (size_t i = 0; i < count; ++i) symbols[i] = byte_ids_[static_cast<uint8_t>(piece[i])];
+  for (size_t i = 0; i < count; ++i) ranks[i] = rank_at(i);
+  for (;;) {
+    uint64_t lowest = UINT64_MAX;  // rank, then position: the leftmost of equal ranks
+    for (size_t i = 0; i < count; ++i) lowest = std::min(lowest, uint64_t{ranks[i]} << 32 | i);
+    const size_t at = lowest & UINT32_MAX;
+    if (ranks[at] == kNoRank) break;
+    symbols[at] = merged_[ranks[at]];
+    --count;
+    for (size_t i = at + 1; i < count; ++i) {
+      symbols[i] = symbols[i + 1];
+      ranks[i] = ranks[i + 1];
+    }
+    ranks[at] = rank_at(at);
+    if (at > 0) ranks[at - 1] = rank_at(at - 1);
+  }
+  ids.insert(ids.end(), symbols, symbols + count);
+}
+
+void BpeMerger::merge_long(std::string_view piece, Scratch& scratch,
+                           std::vector<int32_t>& ids) const {
   auto& [symbols, queue] = scratch;
   symbols.clear();
   queue.clear();
@@ -59,19 +116,9 @@ void BpeMerger::link(size_t position, Scratch& scratch) const {
   std::push_heap(scratch.queue.begin(), scratch.queue.end(), std::greater<>());
 }
 
-// The slot that holds the pair, or the free one where it belongs.
-size_t BpeMerger::slot_of(int32_t left, int32_t right) const {
-  const uint64_t key = static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right);
-  size_t slot = (key * 0x9E3779B97F4A7C15u) >> 32;
-  for (;; ++slot) {
-    slot &= pairs_.size() - 1;
-    const Pair& pair = pairs_[slot];
-    if (pair.rank == kNoRank || (pair.left == left && pair.right == right)) return slot;
-  }
-}
-
 uint32_t BpeMerger::rank_of(int32_t left, int32_t right) const {
-  return pairs_[slot_of(left, right)].rank;
+  const uint64_t slot = pairs_[find_slot(pairs_, key_of(left, right))];
+  return slot == kFree ? kNoRank : static_cast<uint32_t>(slot & ((1u << kIdBits) - 1));
 }
 
 namespace {

@@ -31,18 +31,17 @@ class BpeMerger {
  private:
   static constexpr uint32_t kNoRank = UINT32_MAX;
 
-  size_t slot_of(int32_t left, int32_t right) const;
+  static constexpr size_t kShortPiece = 32;
+
+  void merge_short(std::string_view piece, std::vector<int32_t>& ids) const;
+  void merge_long(std::string_view piece, Scratch& scratch, std::vector<int32_t>& ids) const;
   uint32_t rank_of(int32_t left, int32_t right) const;
   void link(size_t position, Scratch& scratch) const;
 
   std::vector<int32_t> byte_ids_;
   std::vector<int32_t> merged_;  // id by rank
-  struct Pair {
-    int32_t left;
-    int32_t right;
-    uint32_t rank;
-  };
-  std::vector<Pair> pairs_;  // a hash table with linear probing
+  // Hash table with linear probing. A slot packs left, right and rank: half the cache lines.
+  std::vector<uint64_t> pairs_;
 };
 
 // GPT-2's byte-level BPE. Its ids stand for bytes, so any bytes survive encode and decode.

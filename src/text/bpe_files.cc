@@ -57,7 +57,7 @@ class VocabHandler : public nlohmann::json_sax<nlohmann::json> {
   }
   bool number_unsigned(number_unsigned_t id) override {
     if (depth_ == 0) return misplaced();
-    if (id >= kMaxTokens) reject("has an id that is too large");
+    if (id >= BpeFiles::kMaxTokens) reject("has an id that is too large");
     if (id >= tokens_.size()) tokens_.resize(id + 1);
     if (!tokens_[id].empty()) reject("has the id of another token");
     if (token_.empty() || !to_bytes(token_, tokens_[id])) reject("is not written in stand-ins");
@@ -76,8 +76,6 @@ class VocabHandler : public nlohmann::json_sax<nlohmann::json> {
   }
 
  private:
-  static constexpr size_t kMaxTokens = size_t{1} << 21;
-
   [[noreturn]] void reject(const char* what) const {
     throw_error(GF_ERROR_FORMAT, "%s: token \"%s\" %s", path_.c_str(), token_.c_str(), what);
   }
