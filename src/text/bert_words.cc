@@ -58,18 +58,28 @@ uint8_t mark_class(char32_t mark) {
   return value_in(kBertMarks, mark, uint8_t{0});
 }
 
-std::u32string fold_of(char32_t c) {
-  utf8proc_int32_t parts[16] = {static_cast<utf8proc_int32_t>(c)};  // the longest has 4
+std::u32string decompose(char32_t c) {
+  if (value_in(kBertWhole, c, false)) return {c};
+  utf8proc_int32_t parts[16];  // the longest decomposition has 4
   int boundary = 0;
-  const bool is_whole = value_in(kBertWhole, c, false);
-  const auto count =
-      is_whole ? 1 : utf8proc_decompose_char(parts[0], parts, 16, UTF8PROC_DECOMPOSE, &boundary);
+  const auto count = utf8proc_decompose_char(static_cast<utf8proc_int32_t>(c), parts, 16,
+                                             UTF8PROC_DECOMPOSE, &boundary);
+  return {parts, parts + count};
+}
+
+std::u32string fold_of(char32_t c) {
   std::u32string fold;
-  for (utf8proc_ssize_t i = 0; i < count; ++i) {
-    const auto part = static_cast<char32_t>(parts[i]);
+  for (const char32_t part : decompose(c)) {
     if (class_of(part) != BertClass::kNonspacing) fold.push_back(lower_case(part));
   }
   return fold;
+}
+
+// Whether a stripped character lets the marks around it change places. Some, such as U+0F75, do by
+// their decomposition alone.
+bool is_stripped_mark(char32_t c) {
+  const auto part = static_cast<utf8proc_int32_t>(decompose(c)[0]);
+  return utf8proc_get_property(part)->combining_class != 0;
 }
 
 uint8_t flags_of(char32_t c, std::u32string_view fold) {
@@ -81,8 +91,7 @@ uint8_t flags_of(char32_t c, std::u32string_view fold) {
   const bool is_punctuation = fold.size() == 1 && class_of(fold[0]) == BertClass::kPunctuation;
   if (is_punctuation || is_ideograph(c)) flags |= BertCharacters::kAlone;
   if (fold != std::u32string_view(&c, 1)) flags |= BertCharacters::kFolds;
-  const auto* properties = utf8proc_get_property(static_cast<utf8proc_int32_t>(c));
-  const bool is_mark = fold.empty() ? properties->combining_class != 0 : mark_class(c) != 0;
+  const bool is_mark = fold.empty() ? is_stripped_mark(c) : mark_class(c) != 0;
   if (is_mark) flags |= BertCharacters::kNonStarter;
   return flags;
 }

@@ -1,90 +1,16 @@
 #include "text/bpe.h"
 
-#include <algorithm>
-#include <functional>
-
-#include "base/error.h"
-
 namespace gf {
-
-BpeMerger::BpeMerger(const BpeFiles& files, const std::string& merges_path)
-    : byte_ids_(files.byte_ids, files.byte_ids + 256) {
-  size_t slots = 4;
-  while (slots < 2 * files.merges.size()) slots *= 2;
-  pairs_.resize(slots, {0, 0, kNoRank});
-  for (const BpeFiles::Merge& merge : files.merges) {
-    Pair& pair = pairs_[slot_of(merge.left, merge.right)];
-    if (pair.rank != kNoRank) {
-      throw_error(GF_ERROR_FORMAT, "%s: merges %u and %zu are the same", merges_path.c_str(),
-                  pair.rank, merged_.size());
-    }
-    pair = {merge.left, merge.right, static_cast<uint32_t>(merged_.size())};
-    merged_.push_back(merge.merged);
-  }
-}
-
-void BpeMerger::merge(std::string_view piece, Scratch& scratch, std::vector<int32_t>& ids) const {
-  auto& [symbols, queue] = scratch;
-  symbols.clear();
-  queue.clear();
-  for (size_t i = 0; i < piece.size(); ++i) {
-    symbols.push_back({byte_ids_[static_cast<uint8_t>(piece[i])], kNoRank, i - 1, i + 1});
-  }
-  for (size_t i = 0; i + 1 < symbols.size(); ++i) link(i, scratch);
-  while (!queue.empty()) {
-    std::pop_heap(queue.begin(), queue.end(), std::greater<>());
-    const uint32_t rank = static_cast<uint32_t>(queue.back() >> 40);
-    const size_t position = queue.back() & ((uint64_t{1} << 40) - 1);
-    queue.pop_back();
-    Scratch::Symbol& left = symbols[position];
-    if (left.rank != rank) continue;  // one of the two has been merged with another since
-    Scratch::Symbol& right = symbols[left.next];
-    left.id = merged_[rank];
-    left.next = right.next;
-    right.rank = kNoRank;
-    if (left.next < symbols.size()) symbols[left.next].previous = position;
-    link(position, scratch);
-    if (position > 0) link(left.previous, scratch);
-  }
-  for (size_t i = 0; i < symbols.size(); i = symbols[i].next) ids.push_back(symbols[i].id);
-}
-
-// Notes the rank of the symbol at `position` with its next one, and queues it if it has one.
-void BpeMerger::link(size_t position, Scratch& scratch) const {
-  Scratch::Symbol& left = scratch.symbols[position];
-  left.rank = left.next < scratch.symbols.size() ? rank_of(left.id, scratch.symbols[left.next].id)
-                                                 : kNoRank;
-  if (left.rank == kNoRank) return;
-  scratch.queue.push_back(uint64_t{left.rank} << 40 | position);
-  std::push_heap(scratch.queue.begin(), scratch.queue.end(), std::greater<>());
-}
-
-// The slot that holds the pair, or the free one where it belongs.
-size_t BpeMerger::slot_of(int32_t left, int32_t right) const {
-  const uint64_t key = static_cast<uint64_t>(left) << 32 | static_cast<uint32_t>(right);
-  size_t slot = (key * 0x9E3779B97F4A7C15u) >> 32;
-  for (;; ++slot) {
-    slot &= pairs_.size() - 1;
-    const Pair& pair = pairs_[slot];
-    if (pair.rank == kNoRank || (pair.left == left && pair.right == right)) return slot;
-  }
-}
-
-uint32_t BpeMerger::rank_of(int32_t left, int32_t right) const {
-  return pairs_[slot_of(left, right)].rank;
-}
-
 namespace {
 
 // A token that a piece of the same bytes does not merge to can only arise beside other tokens, so
 // it must not be found as a whole piece. <|endoftext|> is one.
 std::vector<Trie::Entry> whole_pieces(const BpeFiles& files, const BpeMerger& merger) {
   std::vector<Trie::Entry> entries;
-  BpeMerger::Scratch scratch;
   std::vector<int32_t> ids;
   for (size_t id = 0; id < files.tokens.size(); ++id) {
     ids.clear();
-    merger.merge(files.tokens[id], scratch, ids);
+    merger.merge(files.tokens[id], ids);
     if (ids.size() == 1) entries.push_back({files.tokens[id], ids[0]});
   }
   return entries;
@@ -98,14 +24,13 @@ Gpt2Tokenizer::Gpt2Tokenizer(const std::string& directory)
       whole_(whole_pieces(files_, merger_)) {}
 
 void Gpt2Tokenizer::encode(std::string_view text, bool, std::vector<int32_t>& ids) const {
-  BpeMerger::Scratch scratch;
   for (size_t begin = 0; begin < text.size();) {
     const size_t end = splitter_.piece_end(text, begin);
     const std::string_view piece = text.substr(begin, end - begin);
     if (const int32_t id = whole_.find(piece); id >= 0) {
       ids.push_back(id);
     } else {
-      merger_.merge(piece, scratch, ids);
+      merger_.merge(piece, ids);
     }
     begin = end;
   }

@@ -1,49 +1,12 @@
 #pragma once
 
 #include "text/bpe_files.h"
+#include "text/bpe_merger.h"
 #include "text/splitter.h"
 #include "text/tokenizer.h"
 #include "text/trie.h"
 
 namespace gf {
-
-// Merges neighbouring tokens of a piece, the pair of the lowest rank first and of equal ones the
-// leftmost, until no pair is left that has a rank. n log n in the bytes of the piece.
-class BpeMerger {
- public:
-  explicit BpeMerger(const BpeFiles& files, const std::string& merges_path);
-
-  // What one call of encode needs, reused from piece to piece.
-  struct Scratch {
-    struct Symbol {
-      int32_t id;
-      uint32_t rank;  // of the merge with the next symbol; kNoRank: none, or merged away itself
-      size_t previous;
-      size_t next;
-    };
-    std::vector<Symbol> symbols;
-    std::vector<uint64_t> queue;  // rank, then position: a heap
-  };
-
-  // Appends the ids of a piece that is not empty.
-  void merge(std::string_view piece, Scratch& scratch, std::vector<int32_t>& ids) const;
-
- private:
-  static constexpr uint32_t kNoRank = UINT32_MAX;
-
-  size_t slot_of(int32_t left, int32_t right) const;
-  uint32_t rank_of(int32_t left, int32_t right) const;
-  void link(size_t position, Scratch& scratch) const;
-
-  std::vector<int32_t> byte_ids_;
-  std::vector<int32_t> merged_;  // id by rank
-  struct Pair {
-    int32_t left;
-    int32_t right;
-    uint32_t rank;
-  };
-  std::vector<Pair> pairs_;  // a hash table with linear probing
-};
 
 // GPT-2's byte-level BPE. Its ids stand for bytes, so any bytes survive encode and decode.
 // <|endoftext|> in a text is text.

@@ -57,7 +57,7 @@ class VocabHandler : public nlohmann::json_sax<nlohmann::json> {
   }
   bool number_unsigned(number_unsigned_t id) override {
     if (depth_ == 0) return misplaced();
-    if (id >= kMaxTokens) reject("has an id that is too large");
+    if (id >= BpeFiles::kMaxTokens) reject("has an id that is too large");
     if (id >= tokens_.size()) tokens_.resize(id + 1);
     if (!tokens_[id].empty()) reject("has the id of another token");
     if (token_.empty() || !to_bytes(token_, tokens_[id])) reject("is not written in stand-ins");
@@ -76,8 +76,6 @@ class VocabHandler : public nlohmann::json_sax<nlohmann::json> {
   }
 
  private:
-  static constexpr size_t kMaxTokens = size_t{1} << 21;
-
   [[noreturn]] void reject(const char* what) const {
     throw_error(GF_ERROR_FORMAT, "%s: token \"%s\" %s", path_.c_str(), token_.c_str(), what);
   }
@@ -116,21 +114,19 @@ Ids ids_of(const std::string& path, const std::vector<std::string>& tokens) {
   return ids;
 }
 
-// Reads "left right" of one line.
-BpeFiles::Merge read_merge(std::string_view line, const Ids& ids, const std::string& where) {
-  const size_t space = line.find(' ');
+// A line of merges.txt: "left right".
+BpeFiles::Merge parse_merge(std::string_view line, const Ids& ids) {
+  const size_t space = std::min(line.find(' '), line.size());
   std::string left;
   std::string right;
-  if (space == std::string_view::npos || !to_bytes(line.substr(0, space), left) ||
+  if (space == line.size() || !to_bytes(line.substr(0, space), left) ||
       !to_bytes(line.substr(space + 1), right)) {
-    throw_error(GF_ERROR_FORMAT, "%s: expected two tokens with one space between them",
-                where.c_str());
+    throw_error(GF_ERROR_FORMAT, "expected two tokens with one space between them");
   }
   const auto id_of = [&](const std::string& token) {
     const auto found = ids.find(token);
     if (found == ids.end()) {
-      throw_error(GF_ERROR_FORMAT, "%s: \"%s\" is not in the vocabulary", where.c_str(),
-                  token.c_str());
+      throw_error(GF_ERROR_FORMAT, "\"%s\" is not in the vocabulary", token.c_str());
     }
     return found->second;
   };
@@ -147,7 +143,11 @@ std::vector<BpeFiles::Merge> read_merges(const std::string& path, const Ids& ids
     rest.remove_prefix(std::min(end + 1, rest.size()));
     if (line.ends_with('\r')) line.remove_suffix(1);
     if (number == 1 && line.starts_with("#version")) continue;
-    merges.push_back(read_merge(line, ids, format("%s:%zu", path.c_str(), number)));
+    try {
+      merges.push_back(parse_merge(line, ids));
+    } catch (const Error& error) {
+      throw_error(error.status(), "%s:%zu: %s", path.c_str(), number, error.what());
+    }
   }
   return merges;
 }

@@ -8,6 +8,8 @@ namespace gf {
 
 // What GPT-2's vocab.json and merges.txt say, their printable stand-ins for bytes undone.
 struct BpeFiles {
+  static constexpr size_t kMaxTokens = size_t{1} << 20;
+
   struct Merge {
     int32_t left;
     int32_t right;

@@ -50,10 +50,11 @@ void add_block(const uint8_t* block, State& state) {
 
 }  // namespace
 
-std::string sha256(std::span<const uint8_t> bytes) {
+std::string sha256(std::string_view bytes) {
   State state = kStart;
   size_t done = 0;
-  for (; done + 64 <= bytes.size(); done += 64) add_block(&bytes[done], state);
+  for (; done + 64 <= bytes.size(); done += 64)
+    add_block(reinterpret_cast<const uint8_t*>(&bytes[done]), state);
   // The rest, a one bit, zeros, and the length in bits as the last 8 bytes of a block.
   std::vector<uint8_t> last(bytes.begin() + static_cast<ptrdiff_t>(done), bytes.end());
   last.push_back(0x80);
@@ -72,10 +73,10 @@ std::string sha256(std::span<const uint8_t> bytes) {
 }
 
 std::string sha256_of_ids(std::span<const int32_t> ids) {
-  std::vector<uint8_t> bytes;
+  std::string bytes;
   for (const int32_t id : ids) {
-    bytes.push_back(static_cast<uint8_t>(id));
-    bytes.push_back(static_cast<uint8_t>(id >> 8));
+    bytes.push_back(static_cast<char>(id));
+    bytes.push_back(static_cast<char>(id >> 8));
   }
   return sha256(bytes);
 }

@@ -63,15 +63,21 @@ DECODED = [
 ]
 
 
-def random_texts(count):
-    """Texts of the characters whose order and neighbours matter."""
-    characters = (
-        " \n\ta1!'st\u00e9\u0301\u0300\u0316\u302e\u302f\u0941\u034f\u094d\u00a0\u2003\u3000\u4e2d"
-        "\uac00\u1100\u1161\u11a8\u0338<\u00ad\0\u200d[]\U0001d165\U0001d15e\U0001e000"
-    )
+def random_texts(count, characters):
     generator = random.Random(1)
     for _ in range(count):
         yield "".join(generator.choice(characters) for _ in range(generator.randrange(1, 30)))
+
+
+# Characters whose order and neighbours matter.
+DELICATE = (
+    " \n\ta1!'st\u00e9\u0301\u0300\u0316\u302e\u302f\u0941\u034f\u094d\u00a0\u2003\u3000\u4e2d"
+    "\uac00\u1100\u1161\u11a8\u0338<\u00ad\0\u200d[]\U0001d165\U0001d15e\U0001e000"
+)
+MARKS = (
+    "a\uac00 \u302e\u302f\U0001d165\U0001d16d\U0001d15e\U0001e94a\u08d4\u1bf2\u0301\u0316\u0941"
+    "\u034f\u0f75\u1734\U0001193d\u1715\u200d"
+)
 
 
 def gpt2_ids(text):
@@ -84,13 +90,28 @@ def bert_ids(text):
     return bert.encode(text, add_special_tokens=False).ids
 
 
-def digest(first, last, encode):
-    """SHA-256 of the ids of every code point from first to last in six surroundings."""
-    ids = array.array("H")
+def bert_words(text):
+    """The words before they are looked up: as ids, all unknown ones are the same."""
+    normal = bert.normalizer.normalize_str(text)
+    return [word for word, _ in bert.pre_tokenizer.pre_tokenize_str(normal)]
+
+
+def digests(first, last):
+    """SHA-256 of the ids and words of every code point from first to last in six surroundings."""
+    gpt2, bert, words = array.array("H"), array.array("H"), hashlib.sha256()
     for c in range(first, last + 1):
         if not 0xD800 <= c < 0xE000:
-            ids.extend(encode("a%sb 1%s2 !%s! %s %s%s" % ((chr(c),) * 6)))
-    return hashlib.sha256(ids.tobytes()).hexdigest()
+            text = "a%sb 1%s2 !%s! %s %s%s" % ((chr(c),) * 6)
+            gpt2.extend(gpt2_ids(text))
+            bert.extend(bert_ids(text))
+            words.update("".join(word + "\n" for word in bert_words(text)).encode())
+    return {
+        "first": first,
+        "last": last,
+        "gpt2": hashlib.sha256(gpt2.tobytes()).hexdigest(),
+        "bert": hashlib.sha256(bert.tobytes()).hexdigest(),
+        "words": words.hexdigest(),
+    }
 
 
 def pairs():
@@ -103,7 +124,7 @@ def pairs():
 
 
 def main():
-    texts = TEXTS + list(random_texts(60))
+    texts = TEXTS + list(random_texts(60, DELICATE))
     blocks = [(c, c + 0x3FFF) for c in range(0, 0x40000, 0x4000)]
     blocks += [(0xE0000, 0xE0FFF), (0x10F000, 0x10FFFF)]
     reference = {
@@ -119,15 +140,8 @@ def main():
             }
             for ids in DECODED
         ],
-        "code_points": [
-            {
-                "first": first,
-                "last": last,
-                "gpt2": digest(first, last, gpt2_ids),
-                "bert": digest(first, last, bert_ids),
-            }
-            for first, last in blocks
-        ],
+        "words": [{"text": text, "words": bert_words(text)} for text in random_texts(60, MARKS)],
+        "code_points": [digests(first, last) for first, last in blocks],
     }
     lines = [
         f'"{key}": [\n' + ",\n".join(json.dumps(entry) for entry in entries) + "\n]"

@@ -51,6 +51,7 @@ void what_is_no_text_is_dropped(void**) {
 void kept_marks_are_put_in_order(void**) {
   assert_true(words("a\u302E\U0001D165") == Words{"a\U0001D165\u302E"});
   assert_true(words("a\u302E\u0301\U0001D165") == Words{"a\U0001D165\u302E"});
+  assert_true(words("a\u302E\u0F75\U0001D165") == Words{"a\U0001D165\u302E"});
   assert_true(words("a\u302Eb\U0001D165") == Words{"a\u302Eb\U0001D165"});
   assert_true(words("a\u302E\u034F\U0001D165") == Words{"a\u302E\U0001D165"});  // U+034F parts them
   assert_true(words("\U0001D15E\U0001E94A") == Words{"\U0001D157\U0001E94A\U0001D165"});
