@@ -19,25 +19,30 @@ data skip), builds and runs the tests.
 END
 }
 
-# build_and_test DIRECTORY TESTS CMAKE-FLAG...: TESTS is a pattern of names
+# build_and_test DIRECTORY TESTS LEFT-OUT CMAKE-FLAG...: patterns of names
 build_and_test() {
-  local directory=$1 tests=$2
-  shift 2
+  local directory=$1 tests=$2 left_out=$3
+  shift 3
   printf '\n== %s\n' "$directory"
   cmake -S . -B "$directory" -G Ninja -DGF_BUILD_TOOLS=ON -DGF_BUILD_TESTS=ON "$@"
   cmake --build "$directory"
-  ctest --test-dir "$directory" --output-on-failure --parallel "$(nproc)" --tests-regex "$tests"
+  ctest --test-dir "$directory" --output-on-failure --parallel "$(nproc)" --tests-regex "$tests" \
+    --exclude-regex "$left_out"
 }
 
 # -O1 since code with sanitizers is slow both to compile and to run; a finding fails its test.
 readonly SANITIZED=(-DCMAKE_BUILD_TYPE=Debug '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g')
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
 
-plain() { build_and_test build .; }
-asan() { build_and_test build-asan . "${SANITIZED[@]}" -DGF_SANITIZE=address,undefined; }
+# An epoch on real data would take hours under a sanitizer, and reaches no line that the other tests
+# do not.
+readonly EPOCH='^train/one_epoch$'
+
+plain() { build_and_test build . '^$'; }
+asan() { build_and_test build-asan . "$EPOCH" "${SANITIZED[@]}" -DGF_SANITIZE=address,undefined; }
 tsan() {
-  build_and_test build-tsan '^(base/thread_pool|data/|cpu/|train/|api/)' "${SANITIZED[@]}" \
-    -DGF_SANITIZE=thread
+  build_and_test build-tsan '^(base/thread_pool|data/|cpu/|train/|api/)' "$EPOCH" \
+    "${SANITIZED[@]}" -DGF_SANITIZE=thread
 }
 
 case ${1:-} in
