@@ -41,8 +41,8 @@ extern "C" {
 /** @brief Version of this header: major * 10000 + minor * 100 + patch. @since 0.1 */
 #define GF_VERSION 100
 
+/** @brief Marks what the shared library exports. @since 0.1 */
 #if defined(__GNUC__) || defined(__clang__)
-/** @brief Marks what the shared library exports. */
 #define GF_API __attribute__((visibility("default")))
 #else
 #define GF_API

@@ -3,7 +3,7 @@
 
 Usage: check_tree.py RULE SOURCE_DIR LIBRARY
 
-RULE is one of: includes, exports, calls, lengths, operations. LIBRARY is libgrassflow.so. Prints one
+RULE is one of: includes, exports, calls, lengths, operations, documents. LIBRARY is libgrassflow.so. Prints one
 line per violation; exit status 1 if there is any.
 """
 
@@ -152,7 +152,18 @@ def operations(tree):
             yield f"src/ops.h: no test in tests/cpu calls {name}"
 
 
-RULES = [includes, exports, calls, lengths, operations]
+def documents(tree):
+    """The README shows the example that is compiled and run; what a page links to is there."""
+    example = (tree.root / "examples/train_text.c").read_text()
+    if example not in (tree.root / "README.md").read_text():
+        yield "README.md: does not show examples/train_text.c as it is"
+    for page in [*tree.root.glob("*.md"), *(tree.root / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+            if not (page.parent / link).exists():
+                yield f"{page.relative_to(tree.root)}: links to {link}, which is not there"
+
+
+RULES = [includes, exports, calls, lengths, operations, documents]
 
 
 def main():
