@@ -90,7 +90,7 @@ void CpuOps::attention(const Act& qkv, int64_t sequences, int64_t length, int64_
 
     const auto memory = scratch(rows * keys);
     const Mat scores{memory.get(), rows, keys, keys};
-    gemm(scale, row_block(head.q, first, rows), transposed(head.k.first_rows(keys)), 0.0f, scores);
+    gemm(scale, head.q.row_range(first, rows), transposed(head.k.first_rows(keys)), 0.0f, scores);
     causal_softmax(scores, first, lse.row(row) + h, lse.ld);
     gemm(1.0f, scores, head.v.first_rows(keys), 0.0f, block(out, row, rows, h * size, size));
   });
@@ -113,7 +113,7 @@ void CpuOps::attention_backward(const Act& dout_act, const Act& qkv, const Act& 
       const int64_t first = b * kQueries, rows = std::min(kQueries, length - first);
       const int64_t keys = first + rows, row = sequence * length + first;
       const float beta = b == blocks - 1 ? 0.0f : 1.0f;
-      const Mat q = row_block(head.q, first, rows);
+      const Mat q = head.q.row_range(first, rows);
       const Mat k = head.k.first_rows(keys), v = head.v.first_rows(keys);
       const Mat out_block = block(out, row, rows, h * size, size);
       const Mat dout_block = block(dout, row, rows, h * size, size);
@@ -123,7 +123,7 @@ void CpuOps::attention_backward(const Act& dout_act, const Act& qkv, const Act& 
       gemm(scale, q, transposed(k), 0.0f, p);
       gemm(1.0f, dout_block, transposed(v), 0.0f, ds);
       causal_softmax_backward(p, ds, first, lse.row(row) + h, lse.ld, dout_block, out_block);
-      gemm(scale, ds, k, 0.0f, row_block(grad.q, first, rows));
+      gemm(scale, ds, k, 0.0f, grad.q.row_range(first, rows));
       gemm(scale, transposed(ds), q, beta, grad.k.first_rows(keys));
       gemm(1.0f, transposed(p), dout_block, beta, grad.v.first_rows(keys));
     }

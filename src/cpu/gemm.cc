@@ -5,12 +5,12 @@
 namespace gf {
 
 Factor Factor::rows(int64_t first, int64_t count) const {
-  return {is_transposed ? block(mat, 0, mat.rows, first, count) : row_block(mat, first, count),
+  return {is_transposed ? block(mat, 0, mat.rows, first, count) : mat.row_range(first, count),
           is_transposed};
 }
 
 Factor Factor::columns(int64_t first, int64_t count) const {
-  return {is_transposed ? row_block(mat, first, count) : block(mat, 0, mat.rows, first, count),
+  return {is_transposed ? mat.row_range(first, count) : block(mat, 0, mat.rows, first, count),
           is_transposed};
 }
 

@@ -48,7 +48,7 @@ std::vector<SoftmaxSum> softmax_of(ThreadPool& pool, const Mat& h, const Mat& to
   pool.run(chunks, [&](int64_t chunk) {
     const int64_t first = chunk * kChunk, count = std::min(kChunk, tokens.rows - first);
     const Mat part = block(logits, 0, h.rows, first, count);
-    gemm(1.0f, h, transposed(row_block(tokens, first, count)), 0.0f, part);
+    gemm(1.0f, h, transposed(tokens.row_range(first, count)), 0.0f, part);
     softmax_sums(part, parts.data() + chunk * h.rows);
   });
 
@@ -116,7 +116,7 @@ void CpuOps::lm_loss(const Act& h_act, const Param& tokens, const Batch& batch, 
   for (int64_t first = 0; first < h.rows; first += panel.rows) {
     const int64_t count = std::min(panel.rows, h.rows - first);
     const Mat logits = panel.first_rows(count);
-    const auto sums = softmax_of(pool_, row_block(h, first, count), tokens.value, logits);
+    const auto sums = softmax_of(pool_, h.row_range(first, count), tokens.value, logits);
     add_losses(batch, first, logits, sums, loss);
   }
 }
@@ -132,7 +132,7 @@ void CpuOps::lm_loss_backward(const Act& h_act, const Param& tokens, const Batch
 
   for (int64_t first = 0; first < h.rows; first += panel.rows) {
     const int64_t rows = std::min(panel.rows, h.rows - first), size = rows * h.cols;
-    const Mat logits = panel.first_rows(rows), h_rows = row_block(h, first, rows);
+    const Mat logits = panel.first_rows(rows), h_rows = h.row_range(first, rows);
     const auto sums = softmax_of(pool_, h_rows, tokens.value, logits);
     add_losses(batch, first, logits, sums, loss);
 
@@ -141,8 +141,8 @@ void CpuOps::lm_loss_backward(const Act& h_act, const Param& tokens, const Batch
       const Mat dlogits = block(logits, 0, rows, id, ids);
       to_gradient(batch, first, id, scale, sums, dlogits);
       gemm(1.0f, transposed(dlogits), h_rows, first == 0 ? 0.0f : 1.0f,
-           row_block(tokens.grad, id, ids));
-      gemm(1.0f, dlogits, row_block(tokens.value, id, ids), 0.0f,
+           tokens.grad.row_range(id, ids));
+      gemm(1.0f, dlogits, tokens.value.row_range(id, ids), 0.0f,
            {partials_.data() + chunk * size, rows, h.cols, h.cols});
     });
     pool_.run(rows, [&](int64_t i) {

@@ -13,8 +13,4 @@ inline Mat block(const Mat& mat, int64_t row, int64_t rows, int64_t col, int64_t
   return {mat.row(row) + col, rows, cols, mat.ld};
 }
 
-inline Mat row_block(const Mat& mat, int64_t row, int64_t rows) {
-  return block(mat, row, rows, 0, mat.cols);
-}
-
 }  // namespace gf

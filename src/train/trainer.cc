@@ -138,7 +138,10 @@ int64_t Trainer::next_batch_size() const {
 
 void Trainer::advance(int64_t sequences, double loss) {
   StepState& state = progress_.state;
-  if (state.cursor == 0) progress_.epoch_loss = 0, progress_.epoch_steps = 0;
+  if (state.cursor == 0) {
+    progress_.epoch_loss = 0;
+    progress_.epoch_steps = 0;
+  }
   progress_.epoch_loss += loss;
   ++progress_.epoch_steps;
   ++state.step;
