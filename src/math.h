@@ -102,9 +102,9 @@ GF_INLINE uint64_t permuted(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t 
 
 // e^x to 2 ulp without a library call: 2^n times a polynomial in the rest (Cody & Waite reduction).
 GF_INLINE float fast_exp(float x) {
-  x = x < -87.0f ? -87.0f : (x > 88.0f ? 88.0f : x);
-  const float n = std::nearbyintf(x * 1.44269504f);
-  const float r = (x - n * 0.693359375f) + n * 2.12194440e-4f;
+  const float c = x > -87.0f ? (x < 88.0f ? x : 88.0f) : -87.0f;  // NaN too becomes a number here
+  const float n = std::nearbyintf(c * 1.44269504f);
+  const float r = (c - n * 0.693359375f) + n * 2.12194440e-4f;
   float p = 1.9875691500e-4f;
   p = p * r + 1.3981999507e-3f;
   p = p * r + 8.3334519073e-3f;
@@ -112,7 +112,8 @@ GF_INLINE float fast_exp(float x) {
   p = p * r + 1.6666665459e-1f;
   p = p * r + 5.0000001201e-1f;
   p = p * r * r + r + 1.0f;
-  return p * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
+  const float value = p * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
+  return x == x ? value : x;
 }
 
 GF_INLINE float sigmoid(float x) {

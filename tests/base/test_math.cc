@@ -181,6 +181,7 @@ void fast_exp_stays_finite_and_positive(void**) {
     assert_close(gf::fast_exp(x) / std::exp(std::min<double>(x, 88)), 1, 3e-7);
     assert_close(gf::fast_exp(-x) / std::exp(-87.0), 1, 3e-7);
   }
+  assert_true(std::isnan(gf::fast_exp(std::nanf(""))));
 }
 
 void sigmoid_is_exact_to_rounding(void**) {
