@@ -59,7 +59,7 @@ void print_dry_run(const Context& context, const TrainOptions& options, Display&
                       format_bytes(model_bytes).c_str()));
   display.line(
       format("training  %14s bytes (%s): parameters, gradients, both moments and "
-             "activations of a batch of %lld x %d",
+             "activations of a batch of %lld x %d, evaluation",
              with_thousands(training_bytes).c_str(), format_bytes(training_bytes).c_str(),
              static_cast<long long>(options.batch_size), config.max_seq_len));
   display.event({{"event", "dry-run"},

@@ -116,7 +116,8 @@ void Training::show(const gf_train_report& report) {
 void Training::finish_epoch() {
   const double train_loss = state().epoch_loss;
   display_.status({{0, format("epoch %lld: evaluating ...", static_cast<long long>(epoch()))}});
-  const gf_eval_report validation = evaluate(context_, model_, splits_.validation, 0);
+  const gf_eval_report validation =
+      evaluate(context_, model_, splits_.validation, static_cast<int32_t>(options_.batch_size));
   evaluation_seconds_ = validation.seconds;
   const bool best = keep_if_best(validation);
   display_.event(metrics_.append({{"event", "validation"},
@@ -164,7 +165,8 @@ void Training::test() {
   display_.status({{0, "test: evaluating the best weights ..."}});
   trainer_.reset();
   check(context_, gf_model_load_weights(model_.get(), directory_.best().c_str()));
-  const gf_eval_report test = evaluate(context_, model_, splits_.test, 0);
+  const gf_eval_report test =
+      evaluate(context_, model_, splits_.test, static_cast<int32_t>(options_.batch_size));
   display_.event(metrics_.append({{"event", "test"},
                                   {"step", step_},
                                   {"test_loss", test.loss},

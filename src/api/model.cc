@@ -76,11 +76,14 @@ gf_status gf_model_config_bytes(gf_context* context, const gf_model_config* conf
       throw_error(GF_ERROR_INVALID_ARGUMENT, "batch_size is %d and length %d, expected at least 1",
                   batch_size, length);
     }
+    const ParamTable table(checked);
     Arena values;
-    lay_out_parameters(values, ParamTable(checked), product_bytes);
+    lay_out_parameters(values, table, product_bytes);
     const size_t training = Trainer::bytes(checked, {batch_size, length, product_bytes, true});
+    const size_t evaluation =
+        Workspace::bytes(checked, table, {batch_size, length, product_bytes, false});
     if (model_bytes) *model_bytes = static_cast<int64_t>(values.bytes());
-    if (training_bytes) *training_bytes = static_cast<int64_t>(training);
+    if (training_bytes) *training_bytes = static_cast<int64_t>(training + evaluation);
     return GF_OK;
   });
 }
