@@ -78,6 +78,8 @@ typedef enum gf_status {
 #define GF_STATUS_ENUMERATOR(name, value, text) name = value,
   GF_STATUS_TABLE(GF_STATUS_ENUMERATOR)
 #undef GF_STATUS_ENUMERATOR
+      GF_STATUS_INT = 0x7fffffff /**< no value: lets the type hold any int, so that a wrong one can
+                                    be refused */
 } gf_status;
 
 /**
@@ -336,9 +338,11 @@ GF_API gf_status gf_dataset_from_ids(gf_context* context, const int32_t* ids, si
 
 /** @brief How a text file becomes one text. @since 0.1 */
 typedef enum gf_text_format {
-  GF_TEXT_PLAIN = 0,   /**< the file as it is */
-  GF_TEXT_WIKITEXT = 1 /**< rows that are only white space dropped, the others joined by "\n", and
+  GF_TEXT_PLAIN = 0,    /**< the file as it is */
+  GF_TEXT_WIKITEXT = 1, /**< rows that are only white space dropped, the others joined by "\n", and
                             `<unk>` the unknown token where the vocabulary has one */
+  GF_TEXT_INT =
+      0x7fffffff /**< no value: lets the type hold any int, so that a wrong one can be refused */
 } gf_text_format;
 
 /**
@@ -428,21 +432,25 @@ typedef struct gf_model gf_model;
 
 /** @brief What mixes tokens. @since 0.1 */
 typedef enum gf_mixer {
-  GF_MIXER_GRASSMANN = 0,  /**< Pluecker coordinates of token pairs */
-  GF_MIXER_TRANSFORMER = 1 /**< causal multi-head attention */
+  GF_MIXER_GRASSMANN = 0,   /**< Pluecker coordinates of token pairs */
+  GF_MIXER_TRANSFORMER = 1, /**< causal multi-head attention */
+  GF_MIXER_INT =
+      0x7fffffff /**< no value: lets the type hold any int, so that a wrong one can be refused */
 } gf_mixer;
 
 /**
  * @brief Which offsets a Grassmann layer looks back by.
  *
  * Per layer, a list with as many entries as there are layers gives each layer one; a shorter list
- * gives neighbouring layers the same one (six entries over twelve layers: two layers each), a longer
- * one gives each layer several.
+ * gives neighbouring layers the same one (six entries over twelve layers: two layers each), a
+ * longer one gives each layer several.
  * @since 0.1
  */
 typedef enum gf_window_schedule {
-  GF_WINDOWS_ALL = 0,      /**< every layer has the whole list */
-  GF_WINDOWS_PER_LAYER = 1 /**< the list divided over the layers, in order: one offset each */
+  GF_WINDOWS_ALL = 0,       /**< every layer has the whole list */
+  GF_WINDOWS_PER_LAYER = 1, /**< the list divided over the layers, in order: one offset each */
+  GF_WINDOWS_INT =
+      0x7fffffff /**< no value: lets the type hold any int, so that a wrong one can be refused */
 } gf_window_schedule;
 
 /** @brief Room in gf_model_config::windows. @since 0.1 */
@@ -672,7 +680,9 @@ typedef struct gf_trainer gf_trainer;
 typedef enum gf_schedule {
   GF_SCHEDULE_COSINE = 0,       /**< cosine from lr to min_lr, which the last step reaches */
   GF_SCHEDULE_COSINE_EPOCH = 1, /**< cosine over epochs, constant inside each */
-  GF_SCHEDULE_CONSTANT = 2      /**< lr */
+  GF_SCHEDULE_CONSTANT = 2,     /**< lr */
+  GF_SCHEDULE_INT =
+      0x7fffffff /**< no value: lets the type hold any int, so that a wrong one can be refused */
 } gf_schedule;
 
 /** @brief What a step did. @since 0.1 */

@@ -7,6 +7,8 @@ const char* gf_status_name(gf_status status) {
     return #name;
     GF_STATUS_TABLE(GF_NAME)
 #undef GF_NAME
+    case GF_STATUS_INT:
+      break;
   }
   return "GF_ERROR_UNKNOWN";
 }
@@ -18,6 +20,8 @@ const char* gf_status_text(gf_status status) {
     return text;
     GF_STATUS_TABLE(GF_TEXT)
 #undef GF_TEXT
+    case GF_STATUS_INT:
+      break;
   }
   return "unknown status";
 }
