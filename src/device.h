@@ -1,12 +1,21 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <string>
 
 #include "ops.h"
 
 namespace gf {
+
+// A list of work that is run again and again: on a GPU the first run is an ordinary one, the second
+// is recorded as a graph, and from then on the graph is launched.
+class Recording {
+ public:
+  virtual ~Recording() = default;
+  virtual void run() = 0;
+};
 
 // Where a context's work runs: owns memory, threads or streams, library handles, and hands out its
 // operations. Used by one thread at a time. Work may be asynchronous but keeps its order;
@@ -23,14 +32,39 @@ class Device {
   // Zeroed memory, aligned to 256 bytes. `what` names it in the text of GF_ERROR_OUT_OF_MEMORY.
   virtual void* allocate(size_t bytes, const char* what) = 0;
   virtual void release(void* memory) = 0;
+  // The same, but memory that the host too may read, once synchronize() has returned.
+  virtual void* allocate_shared(size_t bytes, const char* what) = 0;
 
   virtual void upload(void* to, const void* from_host, size_t bytes) = 0;
   virtual void download(void* to_host, const void* from, size_t bytes) = 0;
   virtual void zero(void* memory, size_t bytes) = 0;
   virtual void synchronize() = 0;
 
+  // `work` calls operations, zero() and nothing else, on the same memory every time; what differs
+  // from one run to the next stands in that memory.
+  virtual std::unique_ptr<Recording> record(std::function<void()> work) = 0;
+
   // Renews the product-precision copy of all parameters from their fp32 values.
   virtual void refresh(const Parameters& parameters) = 0;
+
+  // ---- Profile ---------------------------------------------------------------------------------
+
+  // Between enter() and leave(), which nest, runs what `name` (a literal, or kept by the caller)
+  // says: an operation, or a part of the model around several.
+  virtual void enter(const char* name) = 0;
+  virtual void leave() = 0;
+};
+
+// A named part of a device's work.
+class Range {
+ public:
+  Range(Device& device, const char* name) : device_(device) { device_.enter(name); }
+  ~Range() { device_.leave(); }
+  Range(const Range&) = delete;
+  Range& operator=(const Range&) = delete;
+
+ private:
+  Device& device_;
 };
 
 struct CpuOptions {
@@ -41,5 +75,15 @@ struct CpuOptions {
 };
 
 std::shared_ptr<Device> make_cpu_device(const CpuOptions& options);
+
+struct CudaOptions {
+  int index = 0;     // of the GPU among those that CUDA shows
+  bool bf16 = true;  // products in bf16, else in fp32
+};
+
+// From the library libgrassflow_cuda, loaded on first use. Throws GF_ERROR_UNSUPPORTED when there
+// is none or it is of another build, GF_ERROR_DEVICE without a GPU it can use; both name the
+// reason.
+std::shared_ptr<Device> make_cuda_device(const CudaOptions& options);
 
 }  // namespace gf

@@ -21,9 +21,18 @@ namespace gf {
 // that a recorded step can be replayed for another one.
 struct StepState {
   uint64_t seed = 0;
-  int64_t step = 0;    // steps done
-  int64_t epoch = 0;   // epochs done
-  int64_t cursor = 0;  // chunks of this epoch already seen
+  int64_t step = 0;     // steps done
+  int64_t epoch = 0;    // epochs done
+  int64_t cursor = 0;   // chunks of this epoch already seen
+  int64_t stopped = 0;  // not 0 after a step whose loss or gradient was not finite: nothing moves
+};
+
+// What a step leaves for the host.
+struct StepResult {
+  int64_t step = 0;  // steps done before it
+  double loss_sum = 0;
+  int64_t loss_count = 0;
+  double squared_norm = 0;  // of the gradient
 };
 
 // Dropout of one site of the model. Its mask is recomputed in the backward pass, never stored.
@@ -73,9 +82,10 @@ class Ops {
 
   // ---- Data ----------------------------------------------------------------------------------
 
-  // ids[b, :] = chunks[permuted(seed, epoch, cursor + b), :], chunks [count, T] in device memory.
+  // ids[b, :] = chunks[permuted(seed, epoch, cursor + b), :], or chunks[cursor + b, :] where they
+  // are not to be shuffled; chunks [count, T] and ids [B, T] in device memory.
   virtual void gather(const int32_t* chunks, int64_t count, int64_t sequences, int64_t length,
-                      const StepState* state, int32_t* ids) = 0;
+                      bool shuffled, const StepState* state, int32_t* ids) = 0;
 
   // ---- Embedding -----------------------------------------------------------------------------
 
@@ -116,9 +126,11 @@ class Ops {
   // u = x weight^T + bias; a = dropout(gelu(u)), the exact (erf) GELU; u, a [M, F].
   virtual void linear_gelu(const Act& x, const Linear& layer, const Dropout& dropout, const Act& u,
                            const Act& a) = 0;
-  // du = dropout'(da) * gelu'(u), which overwrites da; then as linear_backward.
-  virtual void linear_gelu_backward(const Act& da, const Act& u, const Act& x, const Linear& layer,
-                                    const Dropout& dropout, const Act& dx) = 0;
+  // Of y = a weight^T + bias, a = dropout(gelu(u)): weight.grad = dy^T a, bias.grad = column sums
+  // of dy, du = dropout'(dy weight) * gelu'(u); dy [M, out], u, du [M, F]. a [M, F] is workspace:
+  // recomputed from u.
+  virtual void gelu_linear_backward(const Act& dy, const Act& u, const Dropout& dropout,
+                                    const Linear& layer, const Act& a, const Act& du) = 0;
 
   // ---- Attention -----------------------------------------------------------------------------
 
@@ -162,13 +174,13 @@ class Ops {
 
   // logits = h tokens^T; logits [M, V] fp32.
   virtual void logits(const Act& h, const Param& tokens, const Mat& logits) = 0;
-  // Cross-entropy of ids[b, t + 1] given h[b, t], t < T - 1; **adds** to loss. panel [R, V] is
-  // workspace: logits exist R rows at a time, never [M, V].
-  virtual void lm_loss(const Act& h, const Param& tokens, const Batch& batch, const Mat& panel,
+  // Cross-entropy of ids[b, t + 1] given h[b, t], t < T - 1; **adds** to loss. panel [R, V or more]
+  // is workspace: logits exist R rows at a time, never [M, V].
+  virtual void lm_loss(const Act& h, const Param& tokens, const Batch& batch, const Act& panel,
                        LossSum* loss) = 0;
   // Writes loss; gradients of the mean over the batch: dh (zero at t = T - 1) and tokens.grad.
   virtual void lm_loss_backward(const Act& h, const Param& tokens, const Batch& batch,
-                                const Mat& panel, LossSum* loss, const Act& dh) = 0;
+                                const Act& panel, LossSum* loss, const Act& dh) = 0;
 
   // ---- Optimizer -----------------------------------------------------------------------------
 
@@ -176,9 +188,15 @@ class Ops {
   virtual void squared_norm(const Mat& grad, double* out) = 0;
   // AdamW with decoupled decay (Loshchilov & Hutter, arXiv 1711.05101) for step state->step,
   // gradients scaled by min(1, clip / (sqrt(*squared_norm) + 1e-6)); renews the product-precision
-  // copy. Does nothing when the norm or the loss is not finite.
+  // copy. Does nothing when the norm or the loss is not finite, or the state is stopped.
   virtual void adamw(const Parameters& parameters, const AdamW& options, const StepState* state,
                      const double* squared_norm, const LossSum* loss) = 0;
+  // Ends a step: results[state->step % capacity] = what it left. Then the state moves on, by a step
+  // and by `sequences` of `count` chunks, the last of which ends an epoch; or, where norm or loss
+  // is not finite, it is stopped. Does nothing to a stopped state. results is shared with the host.
+  virtual void finish_step(const LossSum* loss, const double* squared_norm, int64_t sequences,
+                           int64_t count, StepState* state, StepResult* results,
+                           int64_t capacity) = 0;
 };
 
 }  // namespace gf
