@@ -4,7 +4,9 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
+#include "base/profile.h"
 #include "ops.h"
 
 namespace gf {
@@ -53,6 +55,9 @@ class Device {
   // says: an operation, or a part of the model around several.
   virtual void enter(const char* name) = 0;
   virtual void leave() = 0;
+  // While it is on, the time of every operation is taken, and recordings run as plain lists.
+  virtual void set_profiling(bool on) = 0;
+  virtual std::vector<ProfileEntry> profile() = 0;  // since it was set on
 };
 
 // A named part of a device's work.

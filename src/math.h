@@ -20,6 +20,10 @@ namespace gf {
 inline constexpr float kLayerNormEpsilon = 1e-5f;
 inline constexpr float kPlueckerEpsilon = 1e-8f;  // floor of a Plücker vector's norm
 
+GF_INLINE bool is_finite(double x) {
+  return x - x == 0;
+}
+
 // ---- Random bits -----------------------------------------------------------------------------
 // Counter-based, so that the CPU and a GPU draw the same numbers in any order:
 // bits = f(seed, step, stream, index).
@@ -145,14 +149,20 @@ GF_INLINE Normal normal(float x) {
   return {0.398942280f * e, x < 0.0f ? tail : 1.0f - tail};
 }
 
-// gelu(x) = x Φ(x), the exact form and not its tanh approximation.
+// gelu(x) = x Φ(x), the exact form and not its tanh approximation. n is normal(x), for those who
+// want both.
+GF_INLINE float gelu(float x, const Normal& n) {
+  return x * n.distribution;
+}
 GF_INLINE float gelu(float x) {
-  return x * normal(x).distribution;
+  return gelu(x, normal(x));
 }
 
-GF_INLINE float gelu_derivative(float x) {
-  const Normal n = normal(x);
+GF_INLINE float gelu_derivative(float x, const Normal& n) {
   return n.distribution + x * n.density;
+}
+GF_INLINE float gelu_derivative(float x) {
+  return gelu_derivative(x, normal(x));
 }
 
 // ---- Learning rate ---------------------------------------------------------------------------

@@ -25,6 +25,15 @@ struct StepState {
   int64_t epoch = 0;    // epochs done
   int64_t cursor = 0;   // chunks of this epoch already seen
   int64_t stopped = 0;  // not 0 after a step whose loss or gradient was not finite: nothing moves
+
+  // Past a step with `sequences` of `count` chunks, the last of which end an epoch.
+  GF_INLINE void move_on(int64_t sequences, int64_t count) {
+    ++step;
+    cursor += sequences;
+    if (cursor < count) return;
+    ++epoch;
+    cursor = 0;
+  }
 };
 
 // What a step leaves for the host.
@@ -75,6 +84,18 @@ struct Parameters {
   Mat moment1;
   Mat moment2;
 };
+
+// Ops::finish_step on the memory it works on.
+GF_INLINE void finish_step(const LossSum& loss, double squared_norm, int64_t sequences,
+                           int64_t count, StepState& state, StepResult* results, int64_t capacity) {
+  if (state.stopped) return;
+  results[state.step % capacity] = {state.step, loss.sum, loss.count, squared_norm};
+  if (!is_finite(loss.sum) || !is_finite(squared_norm)) {
+    state.stopped = 1;
+    return;
+  }
+  state.move_on(sequences, count);
+}
 
 class Ops {
  public:

@@ -87,7 +87,14 @@ void gf_trainer_free(gf_trainer* trainer) {
 gf_status gf_train_step(gf_trainer* trainer, gf_train_report* report) {
   return guard(trainer, [&] {
     if (report) require_struct(report, "report");
-    if (trainer->trainer->done()) return GF_END;
+    if (trainer->trainer->done()) {
+      trainer->trainer->finish();
+      return GF_END;
+    }
+    if (!report && !trainer->progress) {
+      trainer->trainer->step_without_waiting();
+      return GF_OK;
+    }
     const gf_train_report done =
         describe(trainer->trainer->step(), trainer->trainer->schedule().total_steps);
     if (report) write_struct(report, done);
@@ -101,6 +108,7 @@ gf_status gf_train_step(gf_trainer* trainer, gf_train_report* report) {
 gf_status gf_trainer_get_state(gf_trainer* trainer, gf_train_state* out) {
   return guard(trainer, [&] {
     require_struct(out, "out");
+    trainer->trainer->finish();
     const TrainProgress& p = trainer->trainer->progress();
     const Schedule& schedule = trainer->trainer->schedule();
     const double mean = p.epoch_steps > 0 ? p.epoch_loss / static_cast<double>(p.epoch_steps) : 0.0;
@@ -113,6 +121,7 @@ gf_status gf_trainer_get_state(gf_trainer* trainer, gf_train_state* out) {
 gf_status gf_checkpoint_save(gf_trainer* trainer, const char* path) {
   return guard(trainer, [&] {
     require(path, "path");
+    trainer->trainer->finish();
     save_trainer(*trainer->trainer, path);
     return GF_OK;
   });

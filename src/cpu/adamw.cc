@@ -32,6 +32,7 @@ GF_KERNEL void update(const AdamWStep& step, int64_t count, const float* __restr
 }  // namespace
 
 void CpuOps::squared_norm(const Mat& grad, double* out) {
+  const Range range(device_, "squared_norm");
   std::vector<double> sums(static_cast<size_t>(ranges(grad.size())));
   pool_.run(ranges(grad.size()), [&](int64_t part) {
     const int64_t first = part * kRange;
@@ -44,7 +45,8 @@ void CpuOps::squared_norm(const Mat& grad, double* out) {
 
 void CpuOps::adamw(const Parameters& parameters, const AdamW& options, const StepState* state,
                    const double* squared_norm, const LossSum* loss) {
-  if (!std::isfinite(*squared_norm) || !std::isfinite(loss->sum)) return;
+  const Range range(device_, "adamw");
+  if (state->stopped || !std::isfinite(*squared_norm) || !std::isfinite(loss->sum)) return;
   const AdamWStep step = adamw_step(options, state->step, *squared_norm);
   const int64_t size = parameters.value.size();
   pool_.run(ranges(size), [&](int64_t part) {
@@ -53,6 +55,12 @@ void CpuOps::adamw(const Parameters& parameters, const AdamW& options, const Ste
            parameters.value.data + first, parameters.moment1.data + first,
            parameters.moment2.data + first);
   });
+}
+
+void CpuOps::finish_step(const LossSum* loss, const double* squared_norm, int64_t sequences,
+                         int64_t count, StepState* state, StepResult* results, int64_t capacity) {
+  const Range range(device_, "finish_step");
+  gf::finish_step(*loss, *squared_norm, sequences, count, *state, results, capacity);
 }
 
 }  // namespace gf

@@ -79,6 +79,7 @@ GF_KERNEL void causal_softmax_backward(const Mat& scores, const Mat& dp, int64_t
 
 void CpuOps::attention(const Act& qkv, int64_t sequences, int64_t length, int64_t heads,
                        const Act& out_act, const Mat& lse) {
+  const Range range(device_, "attention");
   const Mat out = f32(out_act);
   const int64_t size = out.cols / heads, blocks = (length + kQueries - 1) / kQueries;
   const float scale = 1.0f / std::sqrt(static_cast<float>(size));
@@ -99,6 +100,7 @@ void CpuOps::attention(const Act& qkv, int64_t sequences, int64_t length, int64_
 void CpuOps::attention_backward(const Act& dout_act, const Act& qkv, const Act& out_act,
                                 const Mat& lse, int64_t sequences, int64_t length, int64_t heads,
                                 const Act& dqkv) {
+  const Range range(device_, "attention_backward");
   const Mat out = f32(out_act), dout = f32(dout_act);
   const int64_t size = out.cols / heads, blocks = (length + kQueries - 1) / kQueries;
   const float scale = 1.0f / std::sqrt(static_cast<float>(size));

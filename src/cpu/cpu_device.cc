@@ -1,3 +1,4 @@
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -19,10 +20,20 @@ void default_release(void* memory, size_t, void*) {
   std::free(memory);
 }
 
+// Nothing is asynchronous here: a recording is its list.
+class PlainRecording final : public Recording {
+ public:
+  explicit PlainRecording(std::function<void()> work) : work_(std::move(work)) {}
+  void run() override { work_(); }
+
+ private:
+  std::function<void()> work_;
+};
+
 class CpuDevice final : public Device {
  public:
   explicit CpuDevice(const CpuOptions& options)
-      : options_(options), pool_(options.threads), ops_(pool_) {
+      : options_(options), pool_(options.threads), ops_(pool_, *this) {
     if (!options_.allocate) {
       options_.allocate = default_allocate;
       options_.release = default_release;
@@ -53,17 +64,45 @@ class CpuDevice final : public Device {
     sizes_.erase(entry);
   }
 
+  void* allocate_shared(size_t bytes, const char* what) override { return allocate(bytes, what); }
+
   void upload(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, size_t bytes) override { std::memcpy(to, from, bytes); }
   void zero(void* memory, size_t bytes) override { std::memset(memory, 0, bytes); }
   void synchronize() override {}
+  std::unique_ptr<Recording> record(std::function<void()> work) override {
+    return std::make_unique<PlainRecording>(std::move(work));
+  }
   void refresh(const Parameters&) override {}  // products read the fp32 values themselves
 
+  void enter(const char* name) override {
+    if (is_profiling_) ranges_.push_back({name, Clock::now()});
+  }
+  void leave() override {
+    if (ranges_.empty()) return;
+    const auto [name, begin] = ranges_.back();
+    ranges_.pop_back();
+    const std::chrono::duration<double> taken = Clock::now() - begin;
+    ProfileEntry& entry = profile_[name];
+    entry = {name, entry.calls + 1, entry.seconds + taken.count()};
+  }
+  void set_profiling(bool on) override {
+    is_profiling_ = on;
+    ranges_.clear();
+    if (on) profile_.clear();
+  }
+  std::vector<ProfileEntry> profile() override { return by_time(profile_); }
+
  private:
+  using Clock = std::chrono::steady_clock;
+
   CpuOptions options_;
   ThreadPool pool_;
   CpuOps ops_;
   std::map<void*, size_t> sizes_;
+  bool is_profiling_ = false;
+  std::vector<std::pair<const char*, Clock::time_point>> ranges_;  // entered and not left
+  std::map<std::string, ProfileEntry> profile_;
 };
 
 }  // namespace

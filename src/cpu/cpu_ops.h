@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "base/thread_pool.h"
+#include "device.h"
 #include "ops.h"
 
 namespace gf {
@@ -10,10 +11,10 @@ namespace gf {
 // The operations on the CPU, each in the file of its name; formulas and shapes stand in ops.h.
 class CpuOps final : public Ops {
  public:
-  explicit CpuOps(ThreadPool& pool) : pool_(pool) {}
+  CpuOps(ThreadPool& pool, Device& device) : pool_(pool), device_(device) {}
 
   void gather(const int32_t* chunks, int64_t count, int64_t sequences, int64_t length,
-              const StepState* state, int32_t* ids) override;
+              bool shuffled, const StepState* state, int32_t* ids) override;
   void embed(const Batch& batch, const Param& tokens, const Param& positions,
              const Dropout& dropout, const Mat& x) override;
   void embed_backward(const Batch& batch, const Mat& dx, const Dropout& dropout,
@@ -30,8 +31,8 @@ class CpuOps final : public Ops {
                        bool accumulate) override;
   void linear_gelu(const Act& x, const Linear& layer, const Dropout& dropout, const Act& u,
                    const Act& a) override;
-  void linear_gelu_backward(const Act& da, const Act& u, const Act& x, const Linear& layer,
-                            const Dropout& dropout, const Act& dx) override;
+  void gelu_linear_backward(const Act& dy, const Act& u, const Dropout& dropout,
+                            const Linear& layer, const Act& a, const Act& du) override;
   void attention(const Act& qkv, int64_t sequences, int64_t length, int64_t heads, const Act& out,
                  const Mat& lse) override;
   void attention_backward(const Act& dout, const Act& qkv, const Act& out, const Mat& lse,
@@ -50,16 +51,19 @@ class CpuOps final : public Ops {
                               const Dropout& dropout, const Norm& outer, const Mat& dx,
                               const Act& dhg, const Act& dgate) override;
   void logits(const Act& h, const Param& tokens, const Mat& logits) override;
-  void lm_loss(const Act& h, const Param& tokens, const Batch& batch, const Mat& panel,
+  void lm_loss(const Act& h, const Param& tokens, const Batch& batch, const Act& panel,
                LossSum* loss) override;
-  void lm_loss_backward(const Act& h, const Param& tokens, const Batch& batch, const Mat& panel,
+  void lm_loss_backward(const Act& h, const Param& tokens, const Batch& batch, const Act& panel,
                         LossSum* loss, const Act& dh) override;
   void squared_norm(const Mat& grad, double* out) override;
   void adamw(const Parameters& parameters, const AdamW& options, const StepState* state,
              const double* squared_norm, const LossSum* loss) override;
+  void finish_step(const LossSum* loss, const double* squared_norm, int64_t sequences,
+                   int64_t count, StepState* state, StepResult* results, int64_t capacity) override;
 
  private:
   ThreadPool& pool_;
+  Device& device_;               // takes the time of ranges
   std::vector<float> partials_;  // partial column sums of a reduction over rows, one row per part
 };
 

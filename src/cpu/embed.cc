@@ -55,6 +55,7 @@ RowsById rows_by_id(const Batch& batch) {
 
 void CpuOps::embed(const Batch& batch, const Param& tokens, const Param& positions,
                    const Dropout& dropout, const Mat& x) {
+  const Range range(device_, "embed");
   for_row_parts(pool_, x.rows, [&](int64_t, int64_t first, int64_t end) {
     embed_rows(batch, tokens.value, positions.value, dropout, first, end, x);
   });
@@ -62,6 +63,7 @@ void CpuOps::embed(const Batch& batch, const Param& tokens, const Param& positio
 
 void CpuOps::embed_backward(const Batch& batch, const Mat& dx, const Dropout& dropout,
                             const Param& tokens, const Param& positions) {
+  const Range range(device_, "embed_backward");
   pool_.run(positions.grad.rows, [&](int64_t t) {
     float* sum = positions.grad.row(t);
     std::fill_n(sum, dx.cols, 0.0f);

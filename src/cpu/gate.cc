@@ -88,6 +88,7 @@ GF_KERNEL void backward_rows(const Gate& op, const Mat& dh_out, int64_t first, i
 void CpuOps::gate_add_norm(const Mat& x, const Act& hg_act, const Act& gate, const Norm& inner,
                            const Dropout& dropout, const Norm& outer, const Mat& x_out,
                            const Mat& inner_stats, const Mat& outer_stats, const Act& h_out) {
+  const Range range(device_, "gate_add_norm");
   const Mat hg = f32(hg_act);
   const Gate op{block(hg, 0, x.rows, 0, x.cols),
                 block(hg, 0, x.rows, x.cols, x.cols),
@@ -107,6 +108,7 @@ void CpuOps::gate_add_norm_backward(const Act& dh_out, const Mat& x_out, const A
                                     const Act& gate, const Mat& inner_stats, const Mat& outer_stats,
                                     const Norm& inner, const Dropout& dropout, const Norm& outer,
                                     const Mat& dx, const Act& dhg_act, const Act& dgate) {
+  const Range range(device_, "gate_add_norm_backward");
   const int64_t rows = dx.rows, cols = dx.cols;
   const Mat hg = f32(hg_act), dhg = f32(dhg_act);
   const Gate op{block(hg, 0, rows, 0, cols),

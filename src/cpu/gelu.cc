@@ -1,9 +1,9 @@
-#include <algorithm>
-
 #include "cpu/cpu_ops.h"
 #include "cpu/dropout.h"
 #include "cpu/gemm.h"
 #include "cpu/kernel.h"
+#include "cpu/linear.h"
+#include "cpu/row_parts.h"
 
 namespace gf {
 namespace {
@@ -14,16 +14,21 @@ GF_KERNEL void gelu_row(const float* __restrict u, const Dropout& dropout, int64
   dropout_span(dropout, first, count, [=](int64_t i, float factor) { a[i] = gelu(u[i]) * factor; });
 }
 
+// du holds da; a = dropout(gelu(u)) and du = dropout'(da) * gelu'(u).
 GF_KERNEL void gelu_backward_row(const float* __restrict u, const Dropout& dropout, int64_t first,
-                                 int64_t count, float* __restrict da) {
-  dropout_span(dropout, first, count,
-               [=](int64_t i, float factor) { da[i] *= gelu_derivative(u[i]) * factor; });
+                                 int64_t count, float* __restrict a, float* __restrict du) {
+  dropout_span(dropout, first, count, [=](int64_t i, float factor) {
+    const Normal n = normal(u[i]);
+    a[i] = gelu(u[i], n) * factor;
+    du[i] *= gelu_derivative(u[i], n) * factor;
+  });
 }
 
 }  // namespace
 
 void CpuOps::linear_gelu(const Act& x, const Linear& layer, const Dropout& dropout,
                          const Act& u_act, const Act& a_act) {
+  const Range range(device_, "linear_gelu");
   const Mat u = f32(u_act), a = f32(a_act);
   gemm_bias(pool_, f32(x), transposed(layer.weight.value), layer.bias.value.data, u,
             [&](const Tile& tile) {
@@ -35,16 +40,17 @@ void CpuOps::linear_gelu(const Act& x, const Linear& layer, const Dropout& dropo
             });
 }
 
-void CpuOps::linear_gelu_backward(const Act& da_act, const Act& u_act, const Act& x,
-                                  const Linear& layer, const Dropout& dropout, const Act& dx) {
-  constexpr int64_t kRows = 16;
-  const Mat da = f32(da_act), u = f32(u_act);
-  pool_.run((u.rows + kRows - 1) / kRows, [&](int64_t part) {
-    for (int64_t i = part * kRows; i < std::min(u.rows, (part + 1) * kRows); ++i) {
-      gelu_backward_row(u.row(i), dropout, i * u.cols, u.cols, da.row(i));
+void CpuOps::gelu_linear_backward(const Act& dy, const Act& u_act, const Dropout& dropout,
+                                  const Linear& layer, const Act& a_act, const Act& du_act) {
+  const Range range(device_, "gelu_linear_backward");
+  const Mat u = f32(u_act), a = f32(a_act), du = f32(du_act);
+  gemm(pool_, f32(dy), layer.weight.value, 0.0f, du);
+  for_row_parts(pool_, u.rows, [&](int64_t, int64_t first, int64_t end) {
+    for (int64_t i = first; i < end; ++i) {
+      gelu_backward_row(u.row(i), dropout, i * u.cols, u.cols, a.row(i), du.row(i));
     }
   });
-  linear_backward(da_act, x, layer, dx, false);
+  parameter_gradients(pool_, f32(dy), a, layer);
 }
 
 }  // namespace gf

@@ -57,6 +57,7 @@ GF_KERNEL void drop_rows(const Mat& dx, const Dropout& dropout, int64_t first, i
 }  // namespace
 
 void CpuOps::norm(const Mat& x, const Norm& norm, const Mat& stats, const Act& h) {
+  const Range range(device_, "norm");
   for_row_parts(pool_, x.rows, [&](int64_t, int64_t first, int64_t end) {
     norm_rows(x, norm, first, end, stats, f32(h));
   });
@@ -64,6 +65,7 @@ void CpuOps::norm(const Mat& x, const Norm& norm, const Mat& stats, const Act& h
 
 void CpuOps::norm_backward(const Act& dh, const Mat& x, const Mat& stats, const Norm& norm,
                            const Mat& dx) {
+  const Range range(device_, "norm_backward");
   const ColumnSums sums(partials_, x.rows, 2, x.cols);
   for_row_parts(pool_, x.rows, [&](int64_t part, int64_t first, int64_t end) {
     norm_backward_rows(f32(dh), x, stats, norm, first, end, dx, sums.of_part(part, 0),
@@ -75,6 +77,7 @@ void CpuOps::norm_backward(const Act& dh, const Mat& x, const Mat& stats, const 
 
 void CpuOps::add_norm(const Mat& x, const Act& y, const Dropout& dropout, const Norm& norm,
                       const Mat& x_out, const Mat& stats, const Act& h) {
+  const Range range(device_, "add_norm");
   for_row_parts(pool_, x.rows, [&](int64_t, int64_t first, int64_t end) {
     add_rows(x, f32(y), dropout, first, end, x_out);
     norm_rows(x_out, norm, first, end, stats, f32(h));
@@ -84,6 +87,7 @@ void CpuOps::add_norm(const Mat& x, const Act& y, const Dropout& dropout, const 
 void CpuOps::add_norm_backward(const Act& dh, const Mat& x_out, const Mat& stats,
                                const Dropout& dropout, const Norm& norm, const Mat& dx,
                                const Act& dy) {
+  const Range range(device_, "add_norm_backward");
   const ColumnSums sums(partials_, dx.rows, 2, dx.cols);
   for_row_parts(pool_, dx.rows, [&](int64_t part, int64_t first, int64_t end) {
     norm_backward_rows(f32(dh), x_out, stats, norm, first, end, dx, sums.of_part(part, 0),

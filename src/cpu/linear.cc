@@ -3,6 +3,7 @@
 #include "cpu/cpu_ops.h"
 #include "cpu/gemm.h"
 #include "cpu/kernel.h"
+#include "cpu/linear.h"
 
 namespace gf {
 namespace {
@@ -27,19 +28,25 @@ GF_KERNEL void sum_columns(const Mat& mat, float* sums) {
 
 }  // namespace
 
+void parameter_gradients(ThreadPool& pool, const Mat& dy, const Mat& x, const Linear& layer) {
+  gemm(pool, transposed(dy), x, 0.0f, layer.weight.grad);
+  pool.run((dy.cols + kSumColumns - 1) / kSumColumns, [&](int64_t part) {
+    const int64_t col = part * kSumColumns, cols = std::min(kSumColumns, dy.cols - col);
+    sum_columns(block(dy, 0, dy.rows, col, cols), layer.bias.grad.data + col);
+  });
+}
+
 void CpuOps::linear(const Act& x, const Linear& layer, const Act& y) {
+  const Range range(device_, "linear");
   gemm_bias(pool_, f32(x), transposed(layer.weight.value), layer.bias.value.data, f32(y),
             [](const Tile&) {});
 }
 
 void CpuOps::linear_backward(const Act& dy_act, const Act& x, const Linear& layer, const Act& dx,
                              bool accumulate) {
+  const Range range(device_, "linear_backward");
   const Mat dy = f32(dy_act);
-  gemm(pool_, transposed(dy), f32(x), 0.0f, layer.weight.grad);
-  pool_.run((dy.cols + kSumColumns - 1) / kSumColumns, [&](int64_t part) {
-    const int64_t col = part * kSumColumns, cols = std::min(kSumColumns, dy.cols - col);
-    sum_columns(block(dy, 0, dy.rows, col, cols), layer.bias.grad.data + col);
-  });
+  parameter_gradients(pool_, dy, f32(x), layer);
   gemm(pool_, dy, layer.weight.value, accumulate ? 1.0f : 0.0f, f32(dx));
 }
 

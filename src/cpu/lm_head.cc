@@ -23,6 +23,11 @@ struct SoftmaxSum {
   double sum;
 };
 
+// As wide as the vocabulary: a panel may be wider.
+Mat panel_of(const Act& panel, int64_t vocabulary) {
+  return block(f32(panel), 0, panel.rows, 0, vocabulary);
+}
+
 // The id that a row of the batch predicts; -1 for a sequence's last row.
 int64_t target_of(const Batch& batch, int64_t row) {
   return row % batch.length + 1 < batch.length ? batch.ids[row + 1] : -1;
@@ -107,12 +112,14 @@ GF_KERNEL void sum_parts(const float* parts, int64_t count, int64_t stride, int6
 }  // namespace
 
 void CpuOps::logits(const Act& h, const Param& tokens, const Mat& logits) {
+  const Range range(device_, "logits");
   gemm(pool_, f32(h), transposed(tokens.value), 0.0f, logits);
 }
 
-void CpuOps::lm_loss(const Act& h_act, const Param& tokens, const Batch& batch, const Mat& panel,
-                     LossSum* loss) {
-  const Mat h = f32(h_act);
+void CpuOps::lm_loss(const Act& h_act, const Param& tokens, const Batch& batch,
+                     const Act& panel_act, LossSum* loss) {
+  const Range range(device_, "lm_loss");
+  const Mat h = f32(h_act), panel = panel_of(panel_act, tokens.value.rows);
   for (int64_t first = 0; first < h.rows; first += panel.rows) {
     const int64_t count = std::min(panel.rows, h.rows - first);
     const Mat logits = panel.first_rows(count);
@@ -122,8 +129,9 @@ void CpuOps::lm_loss(const Act& h_act, const Param& tokens, const Batch& batch, 
 }
 
 void CpuOps::lm_loss_backward(const Act& h_act, const Param& tokens, const Batch& batch,
-                              const Mat& panel, LossSum* loss, const Act& dh_act) {
-  const Mat h = f32(h_act), dh = f32(dh_act);
+                              const Act& panel_act, LossSum* loss, const Act& dh_act) {
+  const Range range(device_, "lm_loss_backward");
+  const Mat h = f32(h_act), dh = f32(dh_act), panel = panel_of(panel_act, tokens.value.rows);
   const int64_t vocabulary = tokens.value.rows, chunks = chunks_of(vocabulary);
   const double predicted = static_cast<double>(batch.sequences * (batch.length - 1));
   const double scale = predicted > 0 ? 1.0 / predicted : 0.0;

@@ -207,6 +207,7 @@ void wedge(ThreadPool& pool, const Mat& z, const Offsets& offsets, const Mat& p)
 
 void CpuOps::plucker(const Act& z, int64_t, int64_t length, std::span<const int32_t> windows,
                      const Linear& layer, const Act& p_act, const Act& g) {
+  const Range range(device_, "plucker");
   const Mat p = f32(p_act);
   const Offsets offsets{windows, length};
   wedge(pool_, f32(z), offsets, p);
@@ -222,6 +223,7 @@ void CpuOps::plucker(const Act& z, int64_t, int64_t length, std::span<const int3
 void CpuOps::plucker_backward(const Act& dg_act, const Act& z_act, int64_t, int64_t length,
                               std::span<const int32_t> windows, const Linear& layer,
                               const Act& p_act, const Act& dp_act, const Act& dz_act) {
+  const Range range(device_, "plucker_backward");
   const Mat dg = f32(dg_act), z = f32(z_act), p = f32(p_act), dp = f32(dp_act), dz = f32(dz_act);
   const Offsets offsets{windows, length};
   wedge(pool_, z, offsets, p);

@@ -12,6 +12,8 @@ std::unique_ptr<Mixer> make_mixer(const Builder& builder, int64_t layer) {
 
 Block::Block(const Builder& b, int64_t layer)
     : layer_(layer),
+      mixer_name_(block_prefix(layer) + "mixer"),
+      ffn_name_(block_prefix(layer) + "ffn"),
       mixer_(make_mixer(b, layer)),
       W1_(b.linear(block_prefix(layer) + "ffn.0")),
       W2_(b.linear(block_prefix(layer) + "ffn.3")) {
@@ -21,22 +23,30 @@ Block::Block(const Builder& b, int64_t layer)
   mid_ = {b.norm(block_prefix(layer) + "ln2"), b.mat(b.saved, D), b.mat(b.saved, 2),
           b.act(b.saved, D)};
   u_ = b.act(b.saved, F);
-  a_ = b.act(b.saved, F);
   b.scratch.rewind(0);
+  a_ = b.act(b.scratch, F);
   y_ = b.act(b.scratch, D);
   if (!b.shape.training) return;
   dh_ = b.ffn_dh;
   dy_ = b.act(b.scratch, D);
-  da_ = b.act(b.scratch, F);
+  du_ = b.act(b.scratch, F);
 }
 
 void Block::forward(const Pass& pass, const StreamPoint& out) {
-  mixer_->forward(pass, in_, mid_);
+  {
+    const Range range(pass.device, mixer_name_.c_str());
+    mixer_->forward(pass, in_, mid_);
+  }
+  const Range range(pass.device, ffn_name_.c_str());
   ffn_forward(pass, mid_, out);
 }
 
 void Block::backward(const Pass& pass, const StreamPoint& out, StreamGrad& grad) {
-  ffn_backward(pass, mid_, out, grad);
+  {
+    const Range range(pass.device, ffn_name_.c_str());
+    ffn_backward(pass, mid_, out, grad);
+  }
+  const Range range(pass.device, mixer_name_.c_str());
   mixer_->backward(pass, in_, mid_, grad);
 }
 
@@ -51,8 +61,8 @@ void Block::ffn_backward(const Pass& pass, const StreamPoint& in, const StreamPo
                          StreamGrad& grad) {
   pass.ops.add_norm_backward(grad.dh, out.x, out.stats, pass.dropout(ffn_outer_site(layer_)),
                              out.norm, grad.dx, dy_);
-  pass.ops.linear_backward(dy_, a_, W2_, da_, false);
-  pass.ops.linear_gelu_backward(da_, u_, in.h, W1_, pass.dropout(ffn_inner_site(layer_)), dh_);
+  pass.ops.gelu_linear_backward(dy_, u_, pass.dropout(ffn_inner_site(layer_)), W2_, a_, du_);
+  pass.ops.linear_backward(du_, in.h, W1_, dh_, false);
   grad.dh = dh_;
 }
 

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "model/mixer.h"
 
@@ -23,14 +24,16 @@ class Block {
                     StreamGrad& grad);
 
   int64_t layer_;
+  std::string mixer_name_, ffn_name_;  // of their ranges
   std::unique_ptr<Mixer> mixer_;
   Linear W1_;        // [F, D]
   Linear W2_;        // [D, F]
   StreamPoint in_;   // before the mixer, ln1
   StreamPoint mid_;  // before the feed-forward part, ln2
-  Act u_, a_;        // before and after GELU
+  Act u_;            // before GELU
+  Act a_;            // after it; made again in the backward pass
   Act y_;
-  Act dh_, dy_, da_;
+  Act dh_, dy_, du_;
 };
 
 }  // namespace gf

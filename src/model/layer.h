@@ -5,6 +5,7 @@
 #include <string>
 
 #include "base/arena.h"
+#include "device.h"
 #include "model/params.h"
 #include "ops.h"
 
@@ -50,6 +51,7 @@ struct Builder {
 
 // One run over a batch, forward or backward.
 struct Pass {
+  Device& device;
   Ops& ops;
   Batch batch;
   uint32_t dropout_threshold = 0;    // 0: no dropout

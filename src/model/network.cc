@@ -55,7 +55,7 @@ Mat Network::logits(Device& device, int64_t first, int64_t count) {
 }
 
 int64_t Network::logits_at_once() const {
-  return head_.panel_rows();
+  return head_.logits_at_once();
 }
 
 void Network::loss(Device& device, LossSum* sum) {
@@ -74,8 +74,11 @@ void Network::backward(Device& device, const StepState* state, LossSum* sum) {
 }
 
 Pass Network::pass(Device& device, const StepState* state) const {
-  return {
-      device.ops(), {ids_, shape_.sequences, shape_.length}, state ? dropout_threshold_ : 0, state};
+  return {device,
+          device.ops(),
+          {ids_, shape_.sequences, shape_.length},
+          state ? dropout_threshold_ : 0,
+          state};
 }
 
 const StreamPoint& Network::after(size_t block) const {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <map>
 
 #include "base/error.h"
 
@@ -21,18 +22,34 @@ Evaluation evaluate(const Model& model, const Dataset& dataset, int64_t batch_si
   Device& device = *model.device();
   const int64_t most = std::min(batch_size, chunks);
   Workspace workspace(model, model.parameters(), {most, length, device.product_bytes(), false});
+  int32_t* ids = nullptr;
+  StepState* state = nullptr;
+  LossSum* sum = nullptr;  // zero, as all fresh device memory
+  const auto lay_out = [&](Arena& arena) {
+    ids = arena.array<int32_t>(chunks * length);
+    state = arena.array<StepState>(1);
+    sum = arena.array<LossSum>(1);
+  };
   Arena measured;
-  measured.array<LossSum>(1);
-  Arena arena(model.device(), measured.bytes(), "loss");
-  LossSum* sum = arena.array<LossSum>(1);  // zero, as all fresh device memory
+  lay_out(measured);
+  Arena arena(model.device(), measured.bytes(), "evaluation data");
+  lay_out(arena);
+  device.upload(ids, dataset.data(), static_cast<size_t>(chunks * length) * sizeof(int32_t));
 
-  for (int64_t first = 0; first < chunks; first += most) {
-    const int64_t sequences = std::min(most, chunks - first);
-    Network& network = workspace.network(sequences);
-    device.upload(network.ids(), dataset.chunk(first),
-                  static_cast<size_t>(sequences * length) * sizeof(int32_t));
-    network.forward(device, nullptr);
-    network.loss(device, sum);
+  std::map<int64_t, std::unique_ptr<Recording>> recordings;  // of a batch, by sequences
+  for (StepState place; place.cursor < chunks; place.cursor += most) {
+    const int64_t sequences = std::min(most, chunks - place.cursor);
+    std::unique_ptr<Recording>& recording = recordings[sequences];
+    if (!recording) {
+      recording = device.record([&, sequences] {
+        Network& network = workspace.network(sequences);
+        device.ops().gather(ids, chunks, sequences, length, false, state, network.ids());
+        network.forward(device, nullptr);
+        network.loss(device, sum);
+      });
+    }
+    device.upload(state, &place, sizeof place);
+    recording->run();
   }
   LossSum total;
   device.download(&total, sum, sizeof total);

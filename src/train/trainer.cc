@@ -9,6 +9,10 @@
 namespace gf {
 namespace {
 
+// Steps that may have begun before the first of them is asked about: the wait that follows costs
+// far less than they do.
+constexpr int64_t kMostPending = 64;
+
 void require(bool holds, const char* option, double value, const char* expected) {
   if (!holds) {
     throw_error(GF_ERROR_INVALID_ARGUMENT, "%s is %g, expected %s", option, value, expected);
@@ -45,6 +49,10 @@ Schedule with_totals(Schedule schedule, const TrainOptions& options, int64_t chu
   return schedule;
 }
 
+double mean_loss(const StepResult& result) {
+  return result.loss_sum / static_cast<double>(result.loss_count);
+}
+
 // Gradients and moments beside the model's values.
 Parameters lay_out_training(Arena& arena, const ParamTable& table, const Parameters& values) {
   Parameters flat = values;
@@ -70,7 +78,7 @@ Trainer::Trainer(std::shared_ptr<Model> model, std::shared_ptr<const Dataset> da
       {dataset_->data(), static_cast<size_t>(dataset_->chunks() * dataset_->length())}, "dataset");
   options_.batch_size = std::min(options_.batch_size, dataset_->chunks());
   options_.adamw.schedule = with_totals(options_.adamw.schedule, options_, dataset_->chunks());
-  progress_.state.seed = options_.seed;
+  progress_.state.seed = next_.seed = options_.seed;
 
   Device& device = *model_->device();
   const int64_t ids = dataset_->chunks() * dataset_->length();
@@ -90,6 +98,9 @@ Trainer::Trainer(std::shared_ptr<Model> model, std::shared_ptr<const Dataset> da
   workspace_ = std::make_unique<Workspace>(
       *model_, params_,
       Shape{options_.batch_size, dataset_->length(), device.product_bytes(), true});
+  upload_state();
+  results_ = static_cast<StepResult*>(
+      device.allocate_shared(kMostPending * sizeof(StepResult), "results of steps"));
 }
 
 size_t Trainer::bytes(const ModelConfig& config, const Shape& shape) {
@@ -99,56 +110,89 @@ size_t Trainer::bytes(const ModelConfig& config, const Shape& shape) {
   return measured.bytes() + Workspace::bytes(config, table, shape);
 }
 
+Trainer::~Trainer() {
+  model_->device()->release(results_);
+}
+
 StepReport Trainer::step() {
   const auto begin = std::chrono::steady_clock::now();
+  step_without_waiting();
+  finish();
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
+  const StepResult& result = last_.result;
+  return {result.step + 1,
+          last_.epoch,
+          mean_loss(result),
+          std::sqrt(result.squared_norm),
+          learning_rate(schedule(), result.step),
+          last_.sequences * dataset_->length(),
+          elapsed.count()};
+}
+
+// The device moves its own state on; next_ follows it, taking for granted that results are finite.
+void Trainer::step_without_waiting() {
+  if (next_.step - progress_.state.step == kMostPending) finish();
+  const int64_t sequences = batch_size(next_);
+  std::unique_ptr<Recording>& recording = recordings_[sequences];
+  if (!recording) {
+    recording = model_->device()->record([this, sequences] { run_step(sequences); });
+  }
+  recording->run();
+  next_.move_on(sequences, dataset_->chunks());
+}
+
+void Trainer::run_step(int64_t sequences) {
   Device& device = *model_->device();
   Ops& ops = device.ops();
-  const int64_t sequences = next_batch_size();
   Network& network = workspace_->network(sequences);
-
-  device.upload(state_, &progress_.state, sizeof progress_.state);
-  ops.gather(chunks_, dataset_->chunks(), sequences, dataset_->length(), state_, network.ids());
+  const int64_t chunks = dataset_->chunks();
+  ops.gather(chunks_, chunks, sequences, dataset_->length(), true, state_, network.ids());
   network.forward(device, state_);
   network.backward(device, state_, loss_);
   ops.squared_norm(params_.grad, squared_norm_);
   ops.adamw(params_, options_.adamw, state_, squared_norm_, loss_);
-
-  LossSum loss;
-  double squared_norm;
-  device.download(&loss, loss_, sizeof loss);
-  device.download(&squared_norm, squared_norm_, sizeof squared_norm);
-  const double mean = loss.sum / static_cast<double>(loss.count);
-  if (!std::isfinite(mean) || !std::isfinite(squared_norm)) report_not_finite(mean);
-
-  const int64_t step = progress_.state.step, epoch = progress_.state.epoch;
-  advance(sequences, mean);
-  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
-  return {step + 1,
-          epoch,
-          mean,
-          std::sqrt(squared_norm),
-          learning_rate(schedule(), step),
-          sequences * dataset_->length(),
-          elapsed.count()};
+  ops.finish_step(loss_, squared_norm_, sequences, chunks, state_, results_, kMostPending);
 }
 
-int64_t Trainer::next_batch_size() const {
-  return std::min(options_.batch_size, dataset_->chunks() - progress_.state.cursor);
+void Trainer::finish() {
+  if (next_.step == progress_.state.step) return;
+  model_->device()->synchronize();
+  while (progress_.state.step < next_.step) {
+    const StepResult& result = results_[progress_.state.step % kMostPending];
+    const double loss = mean_loss(result);
+    if (!std::isfinite(loss) || !std::isfinite(result.squared_norm)) {
+      next_ = progress_.state;
+      upload_state();
+      report_not_finite(loss);
+    }
+    take(result);
+  }
 }
 
-void Trainer::advance(int64_t sequences, double loss) {
+void Trainer::take(const StepResult& result) {
   StepState& state = progress_.state;
   if (state.cursor == 0) {
     progress_.epoch_loss = 0;
     progress_.epoch_steps = 0;
   }
-  progress_.epoch_loss += loss;
+  progress_.epoch_loss += mean_loss(result);
   ++progress_.epoch_steps;
-  ++state.step;
-  state.cursor += sequences;
-  if (state.cursor < dataset_->chunks()) return;
-  ++state.epoch;
-  state.cursor = 0;
+  last_ = {result, state.epoch, batch_size(state)};
+  state.move_on(batch_size(state), dataset_->chunks());
+}
+
+void Trainer::set_progress(const TrainProgress& progress) {
+  progress_ = progress;
+  next_ = progress.state;
+  upload_state();
+}
+
+int64_t Trainer::batch_size(const StepState& state) const {
+  return std::min(options_.batch_size, dataset_->chunks() - state.cursor);
+}
+
+void Trainer::upload_state() {
+  model_->device()->upload(state_, &progress_.state, sizeof progress_.state);
 }
 
 void Trainer::report_not_finite(double loss) const {

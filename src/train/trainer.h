@@ -1,5 +1,6 @@
 #pragma once
 
+#include <map>
 #include <memory>
 
 #include "data/dataset.h"
@@ -32,38 +33,55 @@ struct TrainProgress {
   int64_t epoch_steps = 0;
 };
 
-// A model in training.
+// What a step did.
+struct LastStep {
+  StepResult result;
+  int64_t epoch = 0;
+  int64_t sequences = 0;
+};
+
+// A model in training. Steps may run behind the caller on an asynchronous device: what is asked of
+// their outcome waits for them.
 class Trainer {
  public:
   // Throws GF_ERROR_INVALID_ARGUMENT naming the option, or the property of the data, at fault.
   Trainer(std::shared_ptr<Model> model, std::shared_ptr<const Dataset> dataset,
           const TrainOptions& options);
+  ~Trainer();
 
   // Bytes of all that training needs on the device, the parameters included and the data not.
   static size_t bytes(const ModelConfig& config, const Shape& shape);
 
   // Next batch, forward, backward, clip, AdamW. Throws GF_ERROR_NOT_FINITE naming step and tensor,
-  // with the weights and the place in the data as before the step.
+  // with the weights and the place in the data as before the step; without waiting, at a later step
+  // or at finish().
   StepReport step();
+  void step_without_waiting();
+  // Waits for all steps begun.
+  void finish();
 
-  bool done() const { return progress_.state.step >= schedule().total_steps; }
+  bool done() const { return next_.step >= schedule().total_steps; }
   const Schedule& schedule() const { return options_.adamw.schedule; }
   const TrainOptions& options() const { return options_; }
-  const TrainProgress& progress() const { return progress_; }
-  void set_progress(const TrainProgress& progress) { progress_ = progress; }
+  const TrainProgress& progress() const { return progress_; }  // of the steps finished
+  void set_progress(const TrainProgress& progress);
   const std::shared_ptr<Model>& model() const { return model_; }
   const Dataset& dataset() const { return *dataset_; }
   const Parameters& parameters() const { return params_; }  // values, gradients, moments
 
  private:
-  int64_t next_batch_size() const;
-  void advance(int64_t sequences, double loss);
+  int64_t batch_size(const StepState& state) const;
+  void run_step(int64_t sequences);
+  void take(const StepResult& result);
+  void upload_state();
   [[noreturn]] void report_not_finite(double loss) const;
 
   std::shared_ptr<Model> model_;
   std::shared_ptr<const Dataset> dataset_;
   TrainOptions options_;
   TrainProgress progress_;
+  StepState next_;  // where the next step to be begun stands
+  LastStep last_;   // finished
 
   std::unique_ptr<Arena> arena_;
   Parameters params_;
@@ -71,7 +89,9 @@ class Trainer {
   StepState* state_ = nullptr;
   LossSum* loss_ = nullptr;
   double* squared_norm_ = nullptr;
+  StepResult* results_ = nullptr;  // of the last kMostPending steps, shared with the host
   std::unique_ptr<Workspace> workspace_;
+  std::map<int64_t, std::unique_ptr<Recording>> recordings_;  // of a step, by sequences
 };
 
 }  // namespace gf
