@@ -15,7 +15,7 @@ class Products;   // plans of cuBLASLt, by shape
 // Act's element, 4 or 2 bytes, decides between fp32 and bf16.
 class CudaOps final : public Ops {
  public:
-  CudaOps(Gpu& gpu, Device& device);
+  CudaOps(Gpu& gpu, Device& device, const CudaOptions& options);
   ~CudaOps() override;
 
   void gather(const int32_t* chunks, int64_t count, int64_t sequences, int64_t length,

@@ -7,9 +7,7 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
-#include <memory>
-#include <vector>
+#include <set>
 
 #include "base/error.h"
 
@@ -34,6 +32,9 @@ class Gpu {
   cudaStream_t stream() const { return stream_; }
   cublasLtHandle_t cublas() const { return cublas_; }
 
+  // Makes it the calling thread's current GPU, which CUDA's calls work on.
+  void activate() const;
+
   // Of cudaMalloc; throws GF_ERROR_OUT_OF_MEMORY naming the bytes wanted, the bytes free and
   // `what`.
   void* allocate(size_t bytes, const char* what);
@@ -52,13 +53,15 @@ class Gpu {
 
  private:
   void* scratch_bytes(size_t bytes);
+  void destroy();
 
   int index_;
   cudaDeviceProp properties_ = {};
   cudaStream_t stream_ = nullptr;
   cublasLtHandle_t cublas_ = nullptr;
   void* workspace_ = nullptr;
-  std::vector<void*> scratches_;  // the last one is in use
+  std::set<void*> memory_;  // all that is allocated
+  void* scratch_ = nullptr;
   size_t scratch_size_ = 0;
 };
 
