@@ -40,8 +40,21 @@ __device__ void sum_slab(const Rows<T>& m, int part, int parts, float (&total)[k
   const int64_t step = static_cast<int64_t>(parts) * kLanes;
   float sum[kVector] = {};
   if (first < m.cols) {
-#pragma unroll kUnrolled
-    for (int64_t i = static_cast<int64_t>(part) * kLanes + lane; i < m.rows; i += step) {
+    // Whole batches of rows first, all of whose loads are on their way before the first is added.
+    int64_t i = static_cast<int64_t>(part) * kLanes + lane;
+    for (; i + (kUnrolled - 1) * step < m.rows; i += kUnrolled * step) {
+      float v[kUnrolled][kVector];
+#pragma unroll
+      for (int k = 0; k < kUnrolled; ++k) {
+        load<kWhole>(m.data + (i + k * step) * m.ld + first, m.cols - first, v[k]);
+      }
+#pragma unroll
+      for (int k = 0; k < kUnrolled; ++k) {
+#pragma unroll
+        for (int j = 0; j < kVector; ++j) sum[j] += v[k][j];
+      }
+    }
+    for (; i < m.rows; i += step) {
       float v[kVector];
       load<kWhole>(m.data + i * m.ld + first, m.cols - first, v);
 #pragma unroll
