@@ -136,6 +136,8 @@ __global__ void __launch_bounds__(kRowThreads) gate_any_rows(Forward op) {
 
 // ---- Backward --------------------------------------------------------------------------------
 
+constexpr int kBackwardThreads = 768;  // 80 registers each: a row needs them
+
 struct Backward : Gate {
   Act dh_out;
   Mat dx;
@@ -163,7 +165,7 @@ __device__ __forceinline__ void write_gradients(const Backward& op, int64_t i, i
 }
 
 template <class T, int kWarps>
-__global__ void __launch_bounds__(1024) gate_backward_rows(Backward op) {
+__global__ void __launch_bounds__(kBackwardThreads) gate_backward_rows(Backward op) {
   wait_for_inputs();
   const Lane<kWarps> lane;
   const int64_t j = lane.column;
@@ -194,10 +196,7 @@ __global__ void __launch_bounds__(1024) gate_backward_rows(Backward op) {
     norm_gradient(n, slopes, outer.inverse, op.cols, d);
 #pragma unroll
     for (int k = 0; k < kVector; ++k) dx[k] += d[k];
-    if (has) {
-      store8(row_of(op.dx, i) + j, dx);
-      load8(op.inner_gain + j, gain);
-    }
+    if (has) store8(row_of(op.dx, i) + j, dx);
 
     dropout8<true>(op.dropout, i * op.cols + j, d);
     blend.open();
@@ -207,6 +206,7 @@ __global__ void __launch_bounds__(1024) gate_backward_rows(Backward op) {
       n[k] = normalised(blend.m(k), inner);
     }
     sums.add_gradients(0, d, n);
+    if (has) load8(op.inner_gain + j, gain);
     slopes[0] = slopes[1] = 0;
     add_to_slopes(gain, n, d, slopes);
     team_sum<kWarps>(slopes);
@@ -332,7 +332,7 @@ void CudaOps::gate_add_norm_backward(const Act& dh_out, const Mat& x_out, const 
     }
     with_warps(op.cols, [&](auto warps) {
       constexpr int kWarps = warps;
-      SumsLaunch::teams(gpu_, op.rows, kWarps, 4)
+      SumsLaunch::teams(gpu_, op.rows, kWarps, 4, kBackwardThreads)
           .run(gpu_, name, gate_backward_rows<T, kWarps>, op, 4, targets);
     });
   });

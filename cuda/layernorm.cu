@@ -109,6 +109,8 @@ void forward(Gpu& gpu, const char* name, const Forward& op, bool vectored) {
 
 // ---- Backward --------------------------------------------------------------------------------
 
+constexpr int kBackwardThreads = 1024;
+
 struct Backward : Rows {
   Act dh;
   Mat dx;
@@ -118,7 +120,7 @@ struct Backward : Rows {
 
 // kDrop: dy is written.
 template <class T, int kWarps, bool kDrop>
-__global__ void __launch_bounds__(1024) norm_backward_rows(Backward op) {
+__global__ void __launch_bounds__(kBackwardThreads) norm_backward_rows(Backward op) {
   wait_for_inputs();
   const Lane<kWarps> lane;
   const int64_t j = lane.column;
@@ -211,7 +213,7 @@ void backward(Gpu& gpu, const char* name, const Backward& op, const Norm& norm, 
     }
     with_warps(op.cols, [&](auto warps) {
       constexpr int kWarps = warps;
-      SumsLaunch::teams(gpu, op.rows, kWarps, 2)
+      SumsLaunch::teams(gpu, op.rows, kWarps, 2, kBackwardThreads)
           .run(gpu, name, norm_backward_rows<T, kWarps, kDrop>, op, 2, targets);
     });
   });

@@ -273,12 +273,13 @@ struct SumsLaunch {
   unsigned threads;
   size_t shared_bytes;
 
-  // Of teams of `warps_a_row` warps with ColumnSums of `vectors` vectors.
-  static SumsLaunch teams(const Gpu& gpu, int64_t rows, int warps_a_row, int vectors) {
+  // Of teams of `warps_a_row` warps with ColumnSums of `vectors` vectors, in blocks of `most`
+  // threads where shared memory suffices.
+  static SumsLaunch teams(const Gpu& gpu, int64_t rows, int warps_a_row, int vectors, int most) {
     const int64_t bytes_a_warp = int64_t{vectors} * kWarpColumns * int64_t{sizeof(float)};
     const auto room = static_cast<int64_t>(gpu.properties().sharedMemPerBlockOptin) - 1024;
-    int64_t warps = 1024 / kWarp;
-    while (warps > 4 && warps * bytes_a_warp > room) warps /= 2;
+    int64_t warps = most / kWarp;
+    while (warps > 4 && warps * bytes_a_warp > room) warps -= 4;  // whole teams
     return {blocks_of(gpu, ceil_div(rows * warps_a_row, warps)),
             static_cast<unsigned>(warps * kWarp), static_cast<size_t>(warps * bytes_a_warp)};
   }
