@@ -110,13 +110,22 @@ __global__ void __launch_bounds__(kThreads) column_sums_part(Rows<T> m, float* p
     parts[blockIdx.y * m.cols + column] = total[threadIdx.x];
 }
 
+// Asked of the code that was loaded and not of the GPU: a newer GPU may run what was compiled for
+// an older architecture, where the kernel is empty.
+template <class Kernel>
+bool knows_clusters(Kernel kernel) {
+  cudaFuncAttributes attributes = {};
+  check(cudaFuncGetAttributes(&attributes, kernel), "cudaFuncGetAttributes");
+  return attributes.ptxVersion >= 90;
+}
+
 template <bool kWhole, class T>
 void column_sums_of(Gpu& gpu, const Act& m, float* sums) {
   const Rows<T> rows = {data<T>(m), m.rows, m.cols, m.ld};
   const unsigned slabs = static_cast<unsigned>(ceil_div(m.cols, kColumns));
-  if (gpu.architecture() >= 90) {
-    launch(gpu, "column_sums", column_sums_cluster<kWhole, T>, dim3(slabs, kCluster), kThreads, 0,
-           rows, sums);
+  const auto cluster_kernel = column_sums_cluster<kWhole, T>;
+  if (knows_clusters(cluster_kernel)) {
+    launch(gpu, "column_sums", cluster_kernel, dim3(slabs, kCluster), kThreads, 0, rows, sums);
     return;
   }
   const int64_t parts = std::clamp<int64_t>(m.rows / (kLanes * kUnrolled), 1, kMaxParts);

@@ -31,8 +31,9 @@ struct Grid {
   }
 };
 
-// a = dropout(gelu(u)). Bytes at 4096 x 1024 in bf16: 8 MB in, 8 MB out, 4 us; about 60 operations
-// of Philox and 30 x 8 of gelu a vector hide behind them.
+// a = dropout(gelu(u)). Bytes at 4096 x 1024 in bf16: 8 MB in, 8 MB out, 4 us. Operations: 770
+// instructions a vector of eight, of which gelu is the most; 13 million of a warp, 14 us at four a
+// cycle on 132 multiprocessors, so it is these that bound the kernel.
 template <bool kWhole, class T>
 __global__ void __launch_bounds__(kThreads)
     gelu_kernel(View<const T> u, int64_t rows, int64_t cols, Dropout dropout, View<T> a) {
@@ -50,9 +51,9 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// On entry du holds da = dy weight; du = dropout'(da) gelu'(u), a = dropout(gelu(u)). One
-// evaluation of the normal distribution serves both. Bytes at 4096 x 1024 in bf16: 16 MB in, 16 MB
-// out, 8 us.
+// On entry du holds da = dy weight; du = dropout'(da) gelu'(u), a = dropout(gelu(u)). Both take the
+// normal distribution at u, which the compiler evaluates once. Bytes at 4096 x 1024 in bf16: 16 MB
+// in, 16 MB out, 8 us; operations as above and a few more, 15 us.
 template <bool kWhole, class T>
 __global__ void __launch_bounds__(kThreads)
     gelu_backward_kernel(View<const T> u, int64_t rows, int64_t cols, Dropout dropout, View<T> a,

@@ -112,7 +112,7 @@ struct Products::Plan {
 // The first candidate, cuBLASLt's own choice, unless its blocks fill less of the chip than the
 // length of the inner dimension deserves: a [256, 256] gradient is four tiles, and unsplit each
 // would walk over thousands of rows. Then the first one that fills it, or else the first that can
-// be cut until it does. Three quarters of a wave are wanted from K = 12288 on and fewer below,
+// be cut until it does. Three quarters of a wave are wanted from K = 24576 on and fewer below,
 // where adding up the parts costs more than the walk.
 void Products::Plan::choose(Gpu& gpu, const Preference& preference, int64_t inner) {
   std::array<Candidate, kCandidates> found = {};
@@ -141,20 +141,21 @@ void Products::Plan::choose(Gpu& gpu, const Preference& preference, int64_t inne
 bool Products::Plan::cut(Gpu& gpu, float wanted_waves, Candidate& candidate) const {
   constexpr uint32_t kScheme = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
   for (int32_t parts = 2; parts <= 64; parts *= 2) {
-    Candidate split = {};
-    split.algo = candidate.algo;
-    if (cublasLtMatmulAlgoConfigSetAttribute(&split.algo, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &parts,
+    cublasLtMatmulAlgo_t algorithm = candidate.algo;
+    if (cublasLtMatmulAlgoConfigSetAttribute(&algorithm, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &parts,
                                              sizeof(parts)) != CUBLAS_STATUS_SUCCESS ||
-        cublasLtMatmulAlgoConfigSetAttribute(&split.algo, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME,
+        cublasLtMatmulAlgoConfigSetAttribute(&algorithm, CUBLASLT_ALGO_CONFIG_REDUCTION_SCHEME,
                                              &kScheme, sizeof(kScheme)) != CUBLAS_STATUS_SUCCESS) {
       return false;
     }
+    Candidate found = {};
     const cublasStatus_t status =
         cublasLtMatmulAlgoCheck(gpu.cublas(), description.get(), first.get(), second.get(),
-                                out.get(), out.get(), &split.algo, &split);
-    if (status != CUBLAS_STATUS_SUCCESS || split.workspaceSize > Gpu::kWorkspaceBytes) return false;
-    if (split.wavesCount >= wanted_waves) {
-      candidate = split;
+                                out.get(), out.get(), &algorithm, &found);
+    if (status != CUBLAS_STATUS_SUCCESS || found.workspaceSize > Gpu::kWorkspaceBytes) return false;
+    if (found.wavesCount >= wanted_waves) {
+      candidate = found;
+      candidate.algo = algorithm;
       return true;
     }
   }
@@ -166,7 +167,6 @@ Products::~Products() = default;
 
 Products::Plan& Products::plan(const Operand& a, const Operand& b, const Operand& c,
                                bool accumulate, const void* bias) {
-  // 0 stands for "no bias", which is no alignment.
   const int64_t bias_alignment = bias == nullptr ? 0 : alignment(bias);
   const Key key = {a.rows,
                    a.cols,
@@ -177,10 +177,10 @@ Products::Plan& Products::plan(const Operand& a, const Operand& b, const Operand
                    b.ld,
                    b.transposed,
                    c.ld,
-                   a.element * 16 + c.element,
+                   a.element,
+                   c.element,
                    accumulate,
                    alignment(a.data),
-                   b.element,
                    alignment(b.data),
                    alignment(c.data),
                    bias_alignment};
