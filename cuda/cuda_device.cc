@@ -109,11 +109,13 @@ class GraphRecording final : public Recording {
  private:
   void capture() {
     cudaGraph_t graph = nullptr;
+    gpu_.join();
     check(cudaStreamBeginCapture(gpu_.stream(), cudaStreamCaptureModeThreadLocal),
           "cudaStreamBeginCapture");
     try {
       work_();
     } catch (...) {
+      gpu_.forget();
       cudaStreamEndCapture(gpu_.stream(), &graph);
       if (graph) cudaGraphDestroy(graph);
       cudaGetLastError();
@@ -179,10 +181,12 @@ class CudaDevice final : public Device {
 
   void upload(void* to, const void* from, size_t bytes) override {
     gpu_.activate();
+    gpu_.join();
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, gpu_.stream()), "upload");
   }
   void download(void* to, const void* from, size_t bytes) override {
     gpu_.activate();
+    gpu_.join();
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, gpu_.stream()), "download");
     synchronize();
   }
@@ -190,6 +194,7 @@ class CudaDevice final : public Device {
     check(cudaMemsetAsync(memory, 0, bytes, gpu_.stream()), "cudaMemsetAsync");
   }
   void synchronize() override {
+    gpu_.join();
     check(cudaStreamSynchronize(gpu_.stream()), "an operation on the GPU failed");
   }
   std::unique_ptr<Recording> record(std::function<void()> work) override {
@@ -209,7 +214,10 @@ class CudaDevice final : public Device {
     profile_.leave();
     nvtxRangePop();
   }
-  void set_profiling(bool on) override { profile_.set(on); }
+  void set_profiling(bool on) override {
+    gpu_.set_serial(on);
+    profile_.set(on);
+  }
   std::vector<ProfileEntry> profile() override { return profile_.entries(); }
 
  private:

@@ -124,8 +124,10 @@ void CudaOps::gelu_linear_backward(const Act& dy, const Act& u, const Dropout& d
       gelu_backward_of<false, T>(gpu_, u, dropout, a, du);
     }
   });
-  products_->run(transposed(dy), a, layer.weight.grad);
-  column_sums(gpu_, dy, layer.bias.grad.data);
+  gpu_.beside([&] {
+    products_->run(transposed(dy), a, layer.weight.grad);
+    column_sums(gpu_, dy, layer.bias.grad.data);
+  });
 }
 
 }  // namespace gf::cuda

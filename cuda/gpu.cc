@@ -55,9 +55,12 @@ Gpu::Gpu(int index) : index_(index) {
                 properties_.name, properties_.major, properties_.minor);
   }
   try {
-    check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
+    make_queue(main_);
+    make_queue(side_);
+    for (cudaEvent_t* event : {&forked_, &settled_[0], &settled_[1]}) {
+      check(cudaEventCreateWithFlags(event, cudaEventDisableTiming), "cudaEventCreate");
+    }
     check(cublasLtCreate(&cublas_), "cublasLtCreate");
-    workspace_ = allocate(kWorkspaceBytes, "workspace of cuBLAS");
   } catch (...) {
     destroy();
     throw;
@@ -70,10 +73,17 @@ Gpu::~Gpu() {
 
 void Gpu::destroy() {
   cudaSetDevice(index_);
-  if (stream_) cudaStreamSynchronize(stream_);
+  for (const Queue* queue : {&side_, &main_}) {
+    if (queue->stream) cudaStreamSynchronize(queue->stream);
+  }
   for (void* memory : memory_) cudaFree(memory);
   if (cublas_) cublasLtDestroy(cublas_);
-  if (stream_) cudaStreamDestroy(stream_);
+  for (cudaEvent_t event : {forked_, settled_[0], settled_[1]}) {
+    if (event) cudaEventDestroy(event);
+  }
+  for (const Queue* queue : {&side_, &main_}) {
+    if (queue->stream) cudaStreamDestroy(queue->stream);
+  }
   cudaGetLastError();  // after a failed kernel all of the above fails too
 }
 
@@ -101,13 +111,61 @@ void Gpu::release(void* memory) {
   if (memory_.erase(memory) > 0) cudaFree(memory);
 }
 
+void Gpu::make_queue(Queue& queue) {
+  check(cudaStreamCreateWithFlags(&queue.stream, cudaStreamNonBlocking), "cudaStreamCreate");
+  queue.workspace = allocate(kWorkspaceBytes, "workspace of cuBLAS");
+}
+
 void* Gpu::scratch_bytes(size_t bytes) {
-  if (bytes > scratch_size_) {
-    const size_t size = std::max(bytes, 2 * scratch_size_);
-    scratch_ = allocate(size, "scratch of an operation");
-    scratch_size_ = size;
+  if (bytes > queue_->scratch_size) {
+    const size_t size = std::max(bytes, 2 * queue_->scratch_size);
+    queue_->scratch = allocate(size, "scratch of an operation");
+    queue_->scratch_size = size;
   }
-  return scratch_;
+  return queue_->scratch;
+}
+
+void* Gpu::kept_bytes(size_t bytes) {
+  Kept& kept = kept_[part_];
+  if (kept.next == kept.blocks.size()) kept.blocks.emplace_back(nullptr, 0);
+  auto& [memory, size] = kept.blocks[kept.next++];
+  if (bytes > size) {
+    memory = allocate(bytes, "sums of an operation");
+    size = bytes;
+  }
+  return memory;
+}
+
+// ---- What runs beside --------------------------------------------------------------------------
+
+void Gpu::fork() {
+  if (is_serial_) return;
+  check(cudaEventRecord(forked_, main_.stream), "cudaEventRecord");
+  check(cudaStreamWaitEvent(side_.stream, forked_), "cudaStreamWaitEvent");
+  is_forked_ = true;
+  queue_ = &side_;
+}
+
+void Gpu::settle() {
+  const int last = 1 - part_;
+  if (is_pending_[last]) {
+    check(cudaStreamWaitEvent(main_.stream, settled_[last]), "cudaStreamWaitEvent");
+    is_pending_[last] = false;
+  }
+  if (is_forked_) check(cudaEventRecord(settled_[part_], side_.stream), "cudaEventRecord");
+  is_pending_[part_] = is_forked_;
+  is_forked_ = false;
+  part_ = last;
+  kept_[part_].next = 0;
+}
+
+void Gpu::join() {
+  settle();
+  settle();
+}
+
+void Gpu::forget() {
+  is_forked_ = is_pending_[0] = is_pending_[1] = false;
 }
 
 }  // namespace gf::cuda

@@ -12,8 +12,10 @@ void CudaOps::linear(const Act& x, const Linear& layer, const Act& y) {
 void CudaOps::linear_backward(const Act& dy, const Act& x, const Linear& layer, const Act& dx,
                               bool accumulate) {
   const Range range(device_, "linear_backward");
-  products_->run(transposed(dy), x, layer.weight.grad);
-  column_sums(gpu_, dy, layer.bias.grad.data);
+  gpu_.beside([&] {
+    products_->run(transposed(dy), x, layer.weight.grad);
+    column_sums(gpu_, dy, layer.bias.grad.data);
+  });
   products_->run(dy, layer.weight.act, dx, accumulate);
 }
 

@@ -294,9 +294,9 @@ struct SumsLaunch {
     check(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                static_cast<int>(shared_bytes)),
           name);
-    op.parts = gpu.scratch<float>(blocks * vectors * op.cols);
+    op.parts = gpu.kept<float>(blocks * vectors * op.cols);
     launch(gpu, name, kernel, blocks, threads, shared_bytes, op);
-    sum_parts(gpu, op.parts, blocks, vectors, op.cols, targets);
+    gpu.beside([&] { sum_parts(gpu, op.parts, blocks, vectors, op.cols, targets); });
   }
 
  private:
