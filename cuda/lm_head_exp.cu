@@ -311,13 +311,15 @@ void exp_loss_backward(Gpu& gpu, Products& products, const Act& h, const Param& 
   // The inner dimension of E tokens is cut to whole vectors, which every kernel of cuBLASLt takes;
   // end_dh adds the few tokens that are left.
   const int64_t whole = vocabulary / kVector * kVector;
+  // No more columns of the panel are written than whole vectors want; none beyond V is read.
+  const int64_t columns = std::min(panel.cols, ceil_div(vocabulary, kVector) * kVector);
   const int64_t panel_rows = std::min(panel.rows, h.rows);
   const Workspace w = workspace(gpu, h, tiles, panel_rows, true);
   const Mat acc = {w.acc, h.rows, h.cols, h.cols};
   before_exp(gpu, h, tokens.act, batch, w);
   for (int64_t first = 0; first < h.rows; first += panel_rows) {
     const int64_t rows = std::min(panel_rows, h.rows - first);
-    const Act h_rows = h.row_range(first, rows), e = panel.row_range(0, rows);
+    const Act h_rows = h.row_range(first, rows), e = panel.columns(0, columns).row_range(0, rows);
     hopper::exp_logits(gpu, h_rows, tokens.act, w.state.shift + first, e, w.sums);
     after_exp(gpu, h_rows, tiles, {data<bf16>(e), e.ld, first, rows, whole, vocabulary}, batch, w);
     const Act scaled = {reinterpret_cast<std::byte*>(w.scaled), rows, h.cols, h.cols, sizeof(bf16)};
