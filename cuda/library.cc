@@ -4,6 +4,7 @@
 
 #include <cstring>
 
+#include "base/error.h"
 #include "cuda_library.h"
 
 // Nothing is thrown across: it may be another build that calls.
