@@ -44,8 +44,8 @@ int64_t rows_without(const Offsets& offsets) {
   return offsets.count == 0 ? offsets.length : std::min(offsets.at[0], offsets.length);
 }
 
-void bias_gradient(Gpu& gpu, const Act& dg, const Offsets& offsets, float* parts,
-                   const Mat& bias_grad) {
+// The parts of the bias gradient; returns how many.
+int64_t bias_parts(Gpu& gpu, const Act& dg, const Offsets& offsets, float* parts) {
   const int64_t rows_of_part = std::max<int64_t>(kRowsOfPart, ceil_div(dg.rows, kMaxParts));
   const int64_t count = ceil_div(dg.rows, rows_of_part);
   with_element(dg, [&](auto element) {
@@ -54,7 +54,7 @@ void bias_gradient(Gpu& gpu, const Act& dg, const Offsets& offsets, float* parts
            data<const T>(dg), dg.ld, dg.rows, dg.cols, int64_t{offsets.length},
            rows_without(offsets), rows_of_part, parts);
   });
-  sum_parts(gpu, parts, count, 1, dg.cols, {{bias_grad.data}});
+  return count;
 }
 
 }  // namespace
@@ -64,6 +64,7 @@ void CudaOps::plucker(const Act& z, int64_t sequences, int64_t length,
                       const Act& g) {
   const Range range(device_, "plucker");
   const Offsets offsets(z, length, windows);
+  if (wedge_product(gpu_, z, offsets, layer, g)) return;
   wedge(gpu_, z, offsets, p);
   products_->run(p, transposed(layer.weight.act), g, false, layer.bias.value.data);
   const int64_t without = rows_without(offsets);
@@ -79,14 +80,20 @@ void CudaOps::plucker_backward(const Act& dg, const Act& z, int64_t, int64_t len
                                const Act& dp, const Act& dz) {
   const Range range(device_, "plucker_backward");
   const Offsets offsets(z, length, windows);
-  // One piece of scratch for y and the parts of the bias gradient.
-  const int64_t y_size = 2 * z.rows * z.cols;
+  // One piece of scratch for both parts of y and those of the bias gradient. Vectors begin in it.
+  const int64_t y_size = ceil_div(4 * z.rows * z.cols, kVector) * kVector;
   float* y = gpu_.scratch<float>(y_size + kMaxParts * dg.cols);
-  bias_gradient(gpu_, dg, offsets, y + y_size, layer.bias.grad);
-  products_->run(dg, layer.weight.act, dp);
-  wedge_contract(gpu_, z, offsets, dp, y);
-  wedge_gradient(gpu_, z, offsets, y, 1, dz);
-  wedge(gpu_, z, offsets, p);
+  float* parts = y + y_size;
+  int64_t count = wedge_product_backward(gpu_, dg, z, offsets, layer, p, y, parts);
+  const int y_parts = count > 0 ? 2 : 1;
+  if (count == 0) {
+    count = bias_parts(gpu_, dg, offsets, parts);
+    products_->run(dg, layer.weight.act, dp);
+    wedge_contract(gpu_, z, offsets, dp, y);
+    wedge(gpu_, z, offsets, p);
+  }
+  wedge_gradient(gpu_, z, offsets, y, y_parts, dz);
+  sum_parts(gpu_, parts, count, 1, dg.cols, {{layer.bias.grad.data}});
   products_->run(transposed(dg), p, layer.weight.grad);
 }
 

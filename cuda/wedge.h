@@ -45,4 +45,15 @@ void wedge_contract(Gpu& gpu, const Act& z, const Offsets& offsets, const Act& d
 void wedge_gradient(Gpu& gpu, const Act& z, const Offsets& offsets, const float* y, int parts,
                     const Act& dz);
 
+// In one kernel, for bf16, r = 32, D a multiple of 64 and aligned rows; otherwise they do nothing.
+
+// All of plucker, without p. Returns whether it was done.
+bool wedge_product(Gpu& gpu, const Act& z, const Offsets& offsets, const Linear& layer,
+                   const Act& g);
+
+// y [2, M, 2 r] in two parts, p, and parts [kMaxParts, D] of the bias gradient, for D up to 256.
+// Returns how many of those it wrote; 0 where it did nothing.
+int64_t wedge_product_backward(Gpu& gpu, const Act& dg, const Act& z, const Offsets& offsets,
+                               const Linear& layer, const Act& p, float* y, float* parts);
+
 }  // namespace gf::cuda
