@@ -28,6 +28,7 @@ namespace {
 constexpr int kThreads = 256;
 constexpr int kWarps = kThreads / kWarp;
 constexpr int kWarpColumns = kWarp * kVector;
+constexpr uint32_t kAllLanes = 0xFFFFFFFF;
 
 struct Embedding {
   const int32_t* ids;
@@ -61,20 +62,35 @@ __global__ void __launch_bounds__(kThreads) embed_kernel(Embedding op) {
 
 // ---- Backward --------------------------------------------------------------------------------
 
-// v = dropout'(dx) of row i from column j on.
-template <bool kWhole>
-__device__ __forceinline__ void read_gradient(const Embedding& op, int64_t i, int64_t j,
-                                              float (&v)[kVector]) {
-  float factor[kVector];
-  load<kWhole>(op.x.data + i * op.x.ld + j, op.cols - j, v);
-  dropout8<kWhole>(op.dropout, i * op.cols + j, factor);
-#pragma unroll
-  for (int k = 0; k < kVector; ++k) v[k] *= factor[k];
-}
-
 __device__ __forceinline__ void add(float (&sum)[kVector], const float (&v)[kVector]) {
 #pragma unroll
   for (int k = 0; k < kVector; ++k) sum[k] += v[k];
+}
+
+// Adds to sum dropout'(dx) of the rows row_of(0) to row_of(count - 1), in this order, from column j
+// on; nothing where j is past the last column. kRows are under way at a time.
+template <bool kWhole, int kRows, class RowOf>
+__device__ __forceinline__ void add_rows(const Embedding& op, int count, int64_t j,
+                                         const RowOf& row_of, float (&sum)[kVector]) {
+  constexpr int kAtOnce = kWhole ? kRows : 1;
+  for (int first = 0; first < count; first += kAtOnce) {
+    int64_t rows[kAtOnce];
+    float v[kAtOnce][kVector] = {};
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) {
+      rows[k] = row_of(min(first + k, count - 1));
+      if (first + k < count && j < op.cols) {
+        load<kWhole>(op.x.data + rows[k] * op.x.ld + j, op.cols - j, v[k]);
+      }
+    }
+#pragma unroll
+    for (int k = 0; k < kAtOnce; ++k) {
+      float factor[kVector];
+      dropout8<kWhole>(op.dropout, rows[k] * op.cols + j, factor);
+#pragma unroll
+      for (int i = 0; i < kVector; ++i) sum[i] += v[k][i] * factor[i];
+    }
+  }
 }
 
 // The sums of the warps of a block, in the lanes of warp 0, in the order of the warps.
@@ -103,17 +119,12 @@ __device__ __forceinline__ void sum_by_position(const Embedding& op, int64_t t) 
   const int warp = threadIdx.x / kWarp;
   float* to = op.positions.data + t * op.positions.ld;
   const int64_t sequences = t < op.length ? op.rows / op.length : 0;
+  const auto count = static_cast<int>((sequences - warp + kSortWarps - 1) / kSortWarps);
   for (int64_t first = 0; first < op.cols; first += kWarpColumns) {
     const int64_t j = first + threadIdx.x % kWarp * kVector;
     float sum[kVector] = {};
-    if (j < op.cols) {
-#pragma unroll 4
-      for (int64_t b = warp; b < sequences; b += kSortWarps) {
-        float v[kVector];
-        read_gradient<kWhole>(op, b * op.length + t, j, v);
-        add(sum, v);
-      }
-    }
+    add_rows<kWhole, 2>(
+        op, count, j, [&](int k) { return (warp + k * kSortWarps) * op.length + t; }, sum);
     sum_over_warps<kSortWarps>(sum);
     if (warp == 0 && j < op.cols) store<kWhole>(to + j, op.cols - j, sum);
   }
@@ -165,7 +176,7 @@ __device__ __forceinline__ void sort_bin(const Embedding& op, int32_t low, Entry
     below += id < low;
     if (id >= low && id < low + kBin) atomicAdd(&counts[warp][id - low], 1);
   });
-  below = __reduce_add_sync(0xFFFFFFFFu, below);
+  below = __reduce_add_sync(kAllLanes, below);
   if (lane == 0) lower[warp] = below;
   __syncthreads();
 
@@ -180,7 +191,7 @@ __device__ __forceinline__ void sort_bin(const Embedding& op, int32_t low, Entry
     through = total;
 #pragma unroll
     for (int step = 1; step < kWarp; step *= 2) {
-      const int32_t before = __shfl_up_sync(0xFFFFFFFFu, through, step);
+      const int32_t before = __shfl_up_sync(kAllLanes, through, step);
       if (lane >= step) through += before;
     }
     if (lane == kWarp - 1) of_warps[warp] = through;
@@ -197,8 +208,8 @@ __device__ __forceinline__ void sort_bin(const Embedding& op, int32_t low, Entry
 
   for_ids(op, [&](int64_t row, int32_t id) {
     const bool here = id >= low && id < low + kBin;
-    if (!__any_sync(0xFFFFFFFFu, here)) return;
-    const uint32_t same = __match_any_sync(0xFFFFFFFFu, here ? id : -1);
+    if (!__any_sync(kAllLanes, here)) return;
+    const uint32_t same = __match_any_sync(kAllLanes, here ? id : -1);
     const int before = __popc(same & ((1u << lane) - 1));
     const int d = here ? id - low : 0;
     const int32_t place = counts[warp][d] + before;
@@ -213,7 +224,7 @@ __device__ __forceinline__ void sort_bin(const Embedding& op, int32_t low, Entry
 
 // Blocks below `bins` sort, the others sum by position.
 template <bool kWhole>
-__global__ void __launch_bounds__(kSortThreads)
+__global__ void __launch_bounds__(kSortThreads, 2)
     sort_kernel(Embedding op, unsigned bins, Entry* entries) {
   wait_for_inputs();
   if (blockIdx.x < bins) {
@@ -232,92 +243,89 @@ __device__ __forceinline__ float* part_of(float* parts, int64_t width, int64_t p
   return parts + (p / kRun * 2 + first) * width;
 }
 
-template <bool kWhole>
-__device__ __forceinline__ void add_to_token(const Embedding& op, int32_t id, int64_t j,
-                                             const float (&sum)[kVector]) {
-  float* to = op.tokens.data + id * op.tokens.ld + j;
-  float v[kVector];
-  load<kWhole>(to, op.cols - j, v);
-  add(v, sum);
-  store<kWhole>(to, op.cols - j, v);
+__device__ __forceinline__ float* token_gradient(const Embedding& op, int32_t id, int64_t j) {
+  return op.tokens.data + id * op.tokens.ld + j;
 }
 
-// A warp an entry; those that do not begin a run have nothing to do.
+constexpr int kWindow = 16;  // entries of a block of sum_runs: about a run a warp
+
+// The warps of a block take the runs that begin in its window of the entries in turn.
 template <bool kWhole>
 __global__ void __launch_bounds__(kThreads)
     sum_runs_kernel(Embedding op, const Entry* entries, float* parts, int64_t width) {
   wait_for_inputs();
+  static_assert(kWindow + kRun <= kWarp);
   const int lane = threadIdx.x % kWarp;
-  const int64_t p = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp;
-  if (p >= op.rows) return;
-  const Entry entry = entries[min(p + lane % kRun, op.rows - 1)];
-  const int32_t id = __shfl_sync(0xFFFFFFFFu, entry.id, 0);
-  const int place = __shfl_sync(0xFFFFFFFFu, entry.place, 0);
-  const int count = __shfl_sync(0xFFFFFFFFu, entry.count, 0);
-  if (place % kRun != 0) return;
-  const int rows = min(kRun, count - place);
-  for (int64_t first = 0; first < op.cols; first += kWarpColumns) {
-    const int64_t j = first + lane * kVector;
-    float sum[kVector] = {};
-#pragma unroll 4
-    for (int r = 0; r < rows; ++r) {
-      const int64_t row = __shfl_sync(0xFFFFFFFFu, entry.row, r);
-      if (j >= op.cols) continue;
-      float v[kVector];
-      read_gradient<kWhole>(op, row, j, v);
-      add(sum, v);
-    }
-    if (j >= op.cols) continue;
-    if (count <= kRun) {
-      add_to_token<kWhole>(op, id, j, sum);
-    } else {
-      store8(part_of(parts, width, p, place == 0) + j, sum);
+  const int64_t window = static_cast<int64_t>(blockIdx.x) * kWindow;
+  const Entry entry = entries[min(window + lane, op.rows - 1)];
+  const bool begins = lane < kWindow && window + lane < op.rows && entry.place % kRun == 0;
+  uint32_t runs = __ballot_sync(kAllLanes, begins);
+  const auto skip = [&](int count) {
+    for (int i = 0; i < count; ++i) runs &= runs - 1;
+  };
+  for (skip(threadIdx.x / kWarp); runs != 0; skip(kWarps)) {
+    const int begin = __ffs(static_cast<int>(runs)) - 1;
+    const int32_t id = __shfl_sync(kAllLanes, entry.id, begin);
+    const int place = __shfl_sync(kAllLanes, entry.place, begin);
+    const int count = __shfl_sync(kAllLanes, entry.count, begin);
+    const auto row_of = [&](int k) -> int64_t {
+      return __shfl_sync(kAllLanes, entry.row, begin + k);
+    };
+    for (int64_t first = 0; first < op.cols; first += kWarpColumns) {
+      const int64_t j = first + lane * kVector;
+      float sum[kVector] = {};
+      const bool complete = count <= kRun, has = j < op.cols;
+      if (complete && has) load<kWhole>(token_gradient(op, id, j), op.cols - j, sum);
+      add_rows<kWhole, 4>(op, min(kRun, count - place), j, row_of, sum);
+      if (complete && has) store<kWhole>(token_gradient(op, id, j), op.cols - j, sum);
+      if (!complete && has) store8(part_of(parts, width, window + begin, place == 0) + j, sum);
     }
   }
 }
 
-// A block for every kRun entries, in which at most one id of more than kRun rows begins.
+// A block takes the ids that begin in its window of kWarp entries, of those with more than a run.
 template <bool kWhole>
 __global__ void __launch_bounds__(kThreads)
     sum_parts_kernel(Embedding op, const Entry* entries, float* parts, int64_t width) {
   wait_for_inputs();
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  const int64_t window = static_cast<int64_t>(blockIdx.x) * kRun;
-  const int64_t mine = window + lane % kRun;
-  const Entry entry = mine < op.rows ? entries[mine] : Entry{0, 0, 1, 0};
-  const uint32_t begins = __ballot_sync(0xFFFFFFFFu, entry.place == 0 && entry.count > kRun);
-  if (begins == 0) return;
-  const int begin = __ffs(static_cast<int>(begins)) - 1;
-  const int32_t id = __shfl_sync(0xFFFFFFFFu, entry.id, begin);
-  const int64_t runs = (__shfl_sync(0xFFFFFFFFu, entry.count, begin) + kRun - 1) / kRun;
-  for (int64_t first = 0; first < op.cols; first += kWarpColumns) {
-    const int64_t j = first + lane * kVector;
-    float sum[kVector] = {};
-    if (j < op.cols) {
+  const int64_t window = static_cast<int64_t>(blockIdx.x) * kWarp;
+  const Entry entry = entries[min(window + lane, op.rows - 1)];
+  const bool begins = window + lane < op.rows && entry.place == 0 && entry.count > kRun;
+  for (uint32_t ids = __ballot_sync(kAllLanes, begins); ids != 0; ids &= ids - 1) {
+    const int begin = __ffs(static_cast<int>(ids)) - 1;
+    const int32_t id = __shfl_sync(kAllLanes, entry.id, begin);
+    const int64_t runs = (__shfl_sync(kAllLanes, entry.count, begin) + kRun - 1) / kRun;
+    for (int64_t first = 0; first < op.cols; first += kWarpColumns) {
+      const int64_t j = first + lane * kVector;
+      float sum[kVector] = {};
+      if (warp == 0 && j < op.cols) load<kWhole>(token_gradient(op, id, j), op.cols - j, sum);
+      if (j < op.cols) {
 #pragma unroll 4
-      for (int64_t run = warp; run < runs; run += kWarps) {
-        float v[kVector];
-        load8(part_of(parts, width, window + begin + run * kRun, run == 0) + j, v);
-        add(sum, v);
+        for (int64_t run = warp; run < runs; run += kWarps) {
+          float v[kVector];
+          load8(part_of(parts, width, window + begin + run * kRun, run == 0) + j, v);
+          add(sum, v);
+        }
       }
+      sum_over_warps<kWarps>(sum);
+      if (warp == 0 && j < op.cols) store<kWhole>(token_gradient(op, id, j), op.cols - j, sum);
     }
-    sum_over_warps<kWarps>(sum);
-    if (warp == 0 && j < op.cols) add_to_token<kWhole>(op, id, j, sum);
   }
 }
 
 template <bool kWhole>
 void backward(Gpu& gpu, const Embedding& op) {
-  const int64_t windows = ceil_div(op.rows, kRun), width = ceil_div(op.cols, kVector) * kVector;
-  float* parts = gpu.scratch<float>(windows * 2 * width + op.rows * 4);
-  Entry* entries = reinterpret_cast<Entry*>(parts + windows * 2 * width);
+  const int64_t runs = ceil_div(op.rows, kRun), width = ceil_div(op.cols, kVector) * kVector;
+  float* parts = gpu.scratch<float>(runs * 2 * width + op.rows * 4);
+  Entry* entries = reinterpret_cast<Entry*>(parts + runs * 2 * width);
   const auto bins = static_cast<unsigned>(ceil_div(op.tokens.rows, kBin));
   launch(gpu, "embed_backward", sort_kernel<kWhole>,
          bins + static_cast<unsigned>(op.positions.rows), kSortThreads, 0, op, bins, entries);
   launch(gpu, "embed_backward", sum_runs_kernel<kWhole>,
-         static_cast<unsigned>(ceil_div(op.rows, kWarps)), kThreads, 0, op, entries, parts, width);
-  launch(gpu, "embed_backward", sum_parts_kernel<kWhole>, static_cast<unsigned>(windows), kThreads,
-         0, op, entries, parts, width);
+         static_cast<unsigned>(ceil_div(op.rows, kWindow)), kThreads, 0, op, entries, parts, width);
+  launch(gpu, "embed_backward", sum_parts_kernel<kWhole>,
+         static_cast<unsigned>(ceil_div(op.rows, kWarp)), kThreads, 0, op, entries, parts, width);
 }
 
 }  // namespace
