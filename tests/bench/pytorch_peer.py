@@ -155,6 +155,9 @@ class Flat:
             setattr(owner, name, leaf)
             self.leaves.append(leaf)
             self.gradients.append(view(self.gradient))
+        # PyTorch copies many tensors in one launch where all are of one type.
+        self.groups = [[i for i, leaf in enumerate(self.leaves) if leaf.dtype == dtype]
+                       for dtype in {leaf.dtype for leaf in self.leaves}]
         self.copy.copy_(self.master)
 
     def step(self):
@@ -164,7 +167,8 @@ class Flat:
         loss = self.loss_of(embedded, self.targets)
         d_embedded, *gradients = torch.autograd.grad(loss, [embedded, *self.leaves])
         with torch.no_grad():
-            torch._foreach_copy_(self.gradients, gradients)
+            for group in self.groups:
+                torch._foreach_copy_([self.gradients[i] for i in group], [gradients[i] for i in group])
             self.tokens_gradient.index_add_(0, self.ids.flatten(), d_embedded.flatten(0, 1))
             self.update(self.master, self.copy, self.gradient, self.moment1, self.moment2, self.step_count)
         return loss.detach()
