@@ -2,6 +2,7 @@
 
 #include "column_sums.h"
 #include "cuda_ops.h"
+#include "hopper.h"
 #include "kernel.cuh"
 #include "products.h"
 
@@ -96,11 +97,25 @@ void gelu_backward_of(Gpu& gpu, const Act& u, const Dropout& dropout, const Act&
          view<const T>(u), u.rows, u.cols, dropout, view<T>(a), view<T>(du));
 }
 
+void gelu_backward(Gpu& gpu, const Act& u, const Dropout& dropout, const Act& a, const Act& du) {
+  with_element(u, [&](auto element) {
+    using T = decltype(element);
+    if (is_vectored(u) && is_vectored(a) && is_vectored(du)) {
+      gelu_backward_of<true, T>(gpu, u, dropout, a, du);
+    } else {
+      gelu_backward_of<false, T>(gpu, u, dropout, a, du);
+    }
+  });
+}
+
 }  // namespace
 
 void CudaOps::linear_gelu(const Act& x, const Linear& layer, const Dropout& dropout, const Act& u,
                           const Act& a) {
   const Range range(device_, "linear_gelu");
+  if (hopper::takes(gpu_, x, layer.weight.act) && is_vectored(u) && is_vectored(a)) {
+    return hopper::linear_gelu(gpu_, x, layer.weight.act, layer.bias.value.data, dropout, u, a);
+  }
   products_->run(x, transposed(layer.weight.act), u, layer.bias);
   with_element(u, [&](auto element) {
     using T = decltype(element);
@@ -115,15 +130,13 @@ void CudaOps::linear_gelu(const Act& x, const Linear& layer, const Dropout& drop
 void CudaOps::gelu_linear_backward(const Act& dy, const Act& u, const Dropout& dropout,
                                    const Linear& layer, const Act& a, const Act& du) {
   const Range range(device_, "gelu_linear_backward");
-  products_->run(dy, layer.weight.act, du);
-  with_element(u, [&](auto element) {
-    using T = decltype(element);
-    if (is_vectored(u) && is_vectored(a) && is_vectored(du)) {
-      gelu_backward_of<true, T>(gpu_, u, dropout, a, du);
-    } else {
-      gelu_backward_of<false, T>(gpu_, u, dropout, a, du);
-    }
-  });
+  if (hopper::takes(gpu_, dy, layer.weight.act) && is_vectored(u) && is_vectored(a) &&
+      is_vectored(du)) {
+    hopper::gelu_backward(gpu_, dy, layer.weight.act, u, dropout, a, du);
+  } else {
+    products_->run(dy, layer.weight.act, du);
+    gelu_backward(gpu_, u, dropout, a, du);
+  }
   gpu_.beside([&] {
     products_->run(transposed(dy), a, layer.weight.grad);
     column_sums(gpu_, dy, layer.bias.grad.data);
