@@ -104,8 +104,21 @@ GF_INLINE uint64_t permuted(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t 
 
 // ---- Activations -----------------------------------------------------------------------------
 
+// 1 / x; on a GPU by its own instruction, to 1 ulp, instead of a division of ten.
+GF_INLINE float reciprocal(float x) {
+#if defined(__CUDA_ARCH__)
+  return __fdividef(1.0f, x);
+#else
+  return 1.0f / x;
+#endif
+}
+
 // e^x to 2 ulp without a library call: 2^n times a polynomial in the rest (Cody & Waite reduction).
+// On a GPU by its own instruction, to 2 + |x| ulp, which is as good where e^x counts beside 1.
 GF_INLINE float fast_exp(float x) {
+#if defined(__CUDA_ARCH__)
+  return __expf(x);
+#else
   const float c = x > -87.0f ? (x < 88.0f ? x : 88.0f) : -87.0f;  // NaN too becomes a number here
   const float n = std::nearbyintf(c * 1.44269504f);
   const float r = (c - n * 0.693359375f) + n * 2.12194440e-4f;
@@ -118,10 +131,11 @@ GF_INLINE float fast_exp(float x) {
   p = p * r * r + r + 1.0f;
   const float value = p * std::bit_cast<float>((static_cast<int32_t>(n) + 127) << 23);
   return x == x ? value : x;
+#endif
 }
 
 GF_INLINE float sigmoid(float x) {
-  return 1.0f / (1.0f + fast_exp(-x));
+  return reciprocal(1.0f + fast_exp(-x));
 }
 
 // The standard normal's density and distribution function at x.
@@ -136,7 +150,7 @@ struct Normal {
 GF_INLINE Normal normal(float x) {
   const float z = x < 0.0f ? -x : x;
   const float e = fast_exp(-0.5f * z * z);
-  const float t = 1.0f / (1.0f + 0.3f * z);
+  const float t = reciprocal(1.0f + 0.3f * z);
   float p = 0.0356747583f;
   p = p * t - 0.157203019f;
   p = p * t + 0.206353396f;

@@ -18,29 +18,6 @@
 #include "hopper.h"
 #include "kernel.cuh"
 
-namespace gf::cuda {
-
-void check(cudaError_t status, const char* what) {
-  if (status == cudaSuccess) return;
-  throw Error(GF_ERROR_DEVICE, std::string(what) + ": " + cudaGetErrorString(status));
-}
-Gpu::Gpu(int index) : index_(index) {
-  check(cudaSetDevice(index), "cudaSetDevice");
-  check(cudaGetDeviceProperties(&properties_, index), "cudaGetDeviceProperties");
-  check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cudaStreamCreate");
-}
-Gpu::~Gpu() = default;
-void* Gpu::scratch_bytes(size_t bytes) {
-  if (bytes > scratch_size_) {
-    scratches_.push_back(nullptr);
-    check(cudaMalloc(&scratches_.back(), bytes), "cudaMalloc");
-    scratch_size_ = bytes;
-  }
-  return scratches_.back();
-}
-
-}  // namespace gf::cuda
-
 namespace {
 
 using gf::Act;

@@ -6,7 +6,7 @@ set -u
 at=${1:-/tmp}
 nvcc -std=c++20 -gencode=arch=compute_90a,code=sm_90a -O3 -lineinfo --expt-relaxed-constexpr \
   -Isrc -Iinclude -Icuda -t 2 -o "$at/hopper_check" tests/gpu/hopper_check.cu cuda/hopper*.cu \
-  cuda/sum_parts.cu || exit 1
+  cuda/sum_parts.cu cuda/gpu.cc src/base/error.cc -lcublasLt || exit 1
 failed=0
 while read -r line; do
   [ -n "$line" ] || continue

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstdint>
 #include <bit>
 #include <cstdio>
 #include <vector>
