@@ -62,28 +62,26 @@ template <class T, int kWarps>
 __global__ void __launch_bounds__(kRowThreads) gate_rows(Forward op) {
   wait_for_inputs();
   const Lane<kWarps> lane;
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * lane.teams + lane.team;
-  const int64_t j = lane.column;
-  const bool has = i < op.rows && j < op.cols;
-  float x[kVector] = {}, m[kVector] = {}, factor[kVector];
-  Blend blend = {};
-  if (has) {
-    blend.read<true, T>(op, i, j, kVector);
-    load8(row_of(op.x, i) + j, x);
-  }
+  const Place at(static_cast<int64_t>(blockIdx.x) * lane.teams + lane.team, op.rows, lane.column,
+                 op.cols);
+  const int64_t i = at.i, j = at.j;
+  float x[kVector], m[kVector], factor[kVector];
+  Blend blend;
+  blend.read<true, T>(op, i, j, kVector);
+  load8(row_of(op.x, i) + j, x);
   dropout8<true>(op.dropout, i * op.cols + j, factor);
   blend.open();
 #pragma unroll
   for (int k = 0; k < kVector; ++k) m[k] = blend.m(k);
-  const RowStats inner = row_stats<kWarps>(m, has, op.cols);
-  if (has) {
-    scale<true>(m, inner, op.inner_gain + j, op.inner_bias + j, kVector);
+  at.zero_if_none(m);
+  const RowStats inner = row_stats<kWarps>(m, at.has, op.cols);
+  scale<true>(m, inner, op.inner_gain + j, op.inner_bias + j, kVector);
 #pragma unroll
-    for (int k = 0; k < kVector; ++k) x[k] += m[k] * factor[k];
-    store8(row_of(op.x_out, i) + j, x);
-  }
-  const RowStats outer = row_stats<kWarps>(x, has, op.cols);
-  if (!has) return;
+  for (int k = 0; k < kVector; ++k) x[k] += m[k] * factor[k];
+  if (at.has) store8(row_of(op.x_out, i) + j, x);
+  at.zero_if_none(x);
+  const RowStats outer = row_stats<kWarps>(x, at.has, op.cols);
+  if (!at.has) return;
   if (j == 0) {
     write_stats(inner, row_of(op.inner_stats, i));
     write_stats(outer, row_of(op.outer_stats, i));
@@ -136,7 +134,9 @@ __global__ void __launch_bounds__(kRowThreads) gate_any_rows(Forward op) {
 
 // ---- Backward --------------------------------------------------------------------------------
 
-constexpr int kBackwardThreads = 768;  // 80 registers each: a row needs them
+// As many as leave each the registers that its part of a row takes: 64 or 80.
+template <class T, int kWarps>
+constexpr int kBackwardThreads = sizeof(T) == sizeof(bf16) && kWarps < 4 ? 1024 : 768;
 
 struct Backward : Gate {
   Act dh_out;
@@ -165,38 +165,35 @@ __device__ __forceinline__ void write_gradients(const Backward& op, int64_t i, i
 }
 
 template <class T, int kWarps>
-__global__ void __launch_bounds__(kBackwardThreads) gate_backward_rows(Backward op) {
+__global__ void __launch_bounds__(kBackwardThreads<T, kWarps>) gate_backward_rows(Backward op) {
   wait_for_inputs();
   const Lane<kWarps> lane;
-  const int64_t j = lane.column;
   ColumnSums<kWarps, 4> sums;
   // All threads of a block go around equally often: teams of several warps meet in team_sum.
   for (int64_t first = static_cast<int64_t>(blockIdx.x) * lane.teams; first < op.rows;
        first += static_cast<int64_t>(gridDim.x) * lane.teams) {
-    const int64_t i = first + lane.team;
-    const bool has = i < op.rows && j < op.cols;
-    float n[kVector] = {}, d[kVector] = {}, dx[kVector] = {}, gain[kVector] = {};
-    RowStats inner, outer;
-    Blend blend = {};
-    if (has) {
-      load8(row_of<T>(op.dh_out, i) + j, d);
-      load8(row_of(op.x_out, i) + j, n);
-      load8(row_of(op.dx, i) + j, dx);
-      load8(op.outer_gain + j, gain);
-      outer = read_stats(row_of(op.outer_stats, i));
-      inner = read_stats(row_of(op.inner_stats, i));
-      blend.read<true, T>(op, i, j, kVector);
-    }
+    const Place at(first + lane.team, op.rows, lane.column, op.cols);
+    const int64_t i = at.i, j = at.j;
+    float n[kVector], d[kVector], dx[kVector], gain[kVector];
+    Blend blend;
+    load8(row_of<T>(op.dh_out, i) + j, d);
+    load8(row_of(op.x_out, i) + j, n);
+    load8(row_of(op.dx, i) + j, dx);
+    const RowStats outer = read_stats(row_of(op.outer_stats, i));
+    const RowStats inner = read_stats(row_of(op.inner_stats, i));
+    blend.read<true, T>(op, i, j, kVector);
+    at.zero_if_none(d);
 #pragma unroll
     for (int k = 0; k < kVector; ++k) n[k] = normalised(n[k], outer);
     sums.add_gradients(2, d, n);
+    load8(op.outer_gain + j, gain);  // late, for it is near and registers are few
     float slopes[2] = {};
     add_to_slopes(gain, n, d, slopes);
     team_sum<kWarps>(slopes);
     norm_gradient(n, slopes, outer.inverse, op.cols, d);
 #pragma unroll
     for (int k = 0; k < kVector; ++k) dx[k] += d[k];
-    if (has) store8(row_of(op.dx, i) + j, dx);
+    if (at.has) store8(row_of(op.dx, i) + j, dx);
 
     dropout8<true>(op.dropout, i * op.cols + j, d);
     blend.open();
@@ -205,13 +202,14 @@ __global__ void __launch_bounds__(kBackwardThreads) gate_backward_rows(Backward 
       d[k] *= dx[k];
       n[k] = normalised(blend.m(k), inner);
     }
+    at.zero_if_none(d);
     sums.add_gradients(0, d, n);
-    if (has) load8(op.inner_gain + j, gain);
+    load8(op.inner_gain + j, gain);
     slopes[0] = slopes[1] = 0;
     add_to_slopes(gain, n, d, slopes);
     team_sum<kWarps>(slopes);
     norm_gradient(n, slopes, inner.inverse, op.cols, d);
-    if (has) write_gradients<true, T>(op, i, j, kVector, blend, d);
+    if (at.has) write_gradients<true, T>(op, i, j, kVector, blend, d);
   }
   sums.write(op.parts + blockIdx.x * 4 * op.cols, op.cols);
 }
@@ -332,7 +330,7 @@ void CudaOps::gate_add_norm_backward(const Act& dh_out, const Mat& x_out, const 
     }
     with_warps(op.cols, [&](auto warps) {
       constexpr int kWarps = warps;
-      SumsLaunch::teams(gpu_, op.rows, kWarps, 4, kBackwardThreads)
+      SumsLaunch::teams(gpu_, op.rows, kWarps, 4, kBackwardThreads<T, kWarps>)
           .run(gpu_, name, gate_backward_rows<T, kWarps>, op, 4, targets);
     });
   });

@@ -33,25 +33,24 @@ template <class T, int kWarps, bool kAdd>
 __global__ void __launch_bounds__(kRowThreads) norm_rows(Forward op) {
   wait_for_inputs();
   const Lane<kWarps> lane;
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * lane.teams + lane.team;
-  const int64_t j = lane.column;
-  const bool has = i < op.rows && j < op.cols;
-  float x[kVector] = {}, y[kVector] = {}, gain[kVector], bias[kVector];
-  if (has) {
-    load8(row_of(op.x, i) + j, x);
-    if constexpr (kAdd) load8(row_of<T>(op.y, i) + j, y);
-    load8(op.gain + j, gain);
-    load8(op.bias + j, bias);
-  }
+  const Place at(static_cast<int64_t>(blockIdx.x) * lane.teams + lane.team, op.rows, lane.column,
+                 op.cols);
+  const int64_t i = at.i, j = at.j;
+  float x[kVector], gain[kVector], bias[kVector];
+  load8(row_of(op.x, i) + j, x);
   if constexpr (kAdd) {
-    float factor[kVector];
+    float y[kVector], factor[kVector];
+    load8(row_of<T>(op.y, i) + j, y);
     dropout8<true>(op.dropout, i * op.cols + j, factor);
 #pragma unroll
     for (int k = 0; k < kVector; ++k) x[k] += y[k] * factor[k];
-    if (has) store8(row_of(op.x_out, i) + j, x);
+    if (at.has) store8(row_of(op.x_out, i) + j, x);
   }
-  const RowStats stats = row_stats<kWarps>(x, has, op.cols);
-  if (!has) return;
+  load8(op.gain + j, gain);
+  load8(op.bias + j, bias);
+  at.zero_if_none(x);
+  const RowStats stats = row_stats<kWarps>(x, at.has, op.cols);
+  if (!at.has) return;
   if (j == 0) write_stats(stats, row_of(op.stats, i));
 #pragma unroll
   for (int k = 0; k < kVector; ++k) x[k] = normalised(x[k], stats) * gain[k] + bias[k];
@@ -123,38 +122,34 @@ template <class T, int kWarps, bool kDrop>
 __global__ void __launch_bounds__(kBackwardThreads) norm_backward_rows(Backward op) {
   wait_for_inputs();
   const Lane<kWarps> lane;
-  const int64_t j = lane.column;
   ColumnSums<kWarps, 2> sums;
   // All threads of a block go around equally often: teams of several warps meet in team_sum.
   for (int64_t first = static_cast<int64_t>(blockIdx.x) * lane.teams; first < op.rows;
        first += static_cast<int64_t>(gridDim.x) * lane.teams) {
-    const int64_t i = first + lane.team;
-    const bool has = i < op.rows && j < op.cols;
-    float n[kVector] = {}, d[kVector] = {}, dx[kVector] = {}, gain[kVector] = {};
-    RowStats stats;
-    if (has) {
-      load8(row_of<T>(op.dh, i) + j, d);
-      load8(row_of(op.x, i) + j, n);
-      load8(row_of(op.dx, i) + j, dx);
-      load8(op.gain + j, gain);
-      stats = read_stats(row_of(op.stats, i));
-    }
+    const Place at(first + lane.team, op.rows, lane.column, op.cols);
+    const int64_t i = at.i, j = at.j;
+    float n[kVector], d[kVector], dx[kVector], gain[kVector], factor[kVector];
+    load8(row_of<T>(op.dh, i) + j, d);
+    load8(row_of(op.x, i) + j, n);
+    load8(row_of(op.dx, i) + j, dx);
+    const RowStats stats = read_stats(row_of(op.stats, i));
+    if constexpr (kDrop) dropout8<true>(op.dropout, i * op.cols + j, factor);
+    at.zero_if_none(d);
 #pragma unroll
     for (int k = 0; k < kVector; ++k) n[k] = normalised(n[k], stats);
     sums.add_gradients(0, d, n);
+    load8(op.gain + j, gain);  // late, for it is near and registers are few
     float slopes[2] = {};
     add_to_slopes(gain, n, d, slopes);
     team_sum<kWarps>(slopes);
     norm_gradient(n, slopes, stats.inverse, op.cols, d);
 #pragma unroll
     for (int k = 0; k < kVector; ++k) dx[k] += d[k];
-    if (has) store8(row_of(op.dx, i) + j, dx);
+    if (at.has) store8(row_of(op.dx, i) + j, dx);
     if constexpr (kDrop) {
-      float factor[kVector];
-      dropout8<true>(op.dropout, i * op.cols + j, factor);
 #pragma unroll
       for (int k = 0; k < kVector; ++k) dx[k] *= factor[k];
-      if (has) store8(row_of<T>(op.dy, i) + j, dx);
+      if (at.has) store8(row_of<T>(op.dy, i) + j, dx);
     }
   }
   sums.write(op.parts + blockIdx.x * 2 * op.cols, op.cols);

@@ -133,6 +133,22 @@ struct Lane {
   int column = static_cast<int>(threadIdx.x) % (kWarp * kWarps) * kVector;
 };
 
+// The eight elements that a lane takes: those of row i from column j on. A lane that has none reads
+// some others, counts them as 0 and does not write: without a branch around the loads dropout's
+// random bits are drawn while they are under way.
+struct Place {
+  int64_t i, j;
+  bool has;
+
+  __device__ Place(int64_t row, int64_t rows, int64_t column, int64_t cols)
+      : i(min(row, rows - 1)), j(min(column, cols - kVector)), has(row < rows && column < cols) {}
+
+  __device__ void zero_if_none(float (&v)[kVector]) const {
+#pragma unroll
+    for (int k = 0; k < kVector; ++k) v[k] = has ? v[k] : 0.0f;
+  }
+};
+
 // Sums over the rows of a block of kCount vectors, in dynamic shared memory, for the registers are
 // wanted by rows under way: every warp adds to vectors of its own, and write() adds those up.
 template <int kWarps, int kCount>
