@@ -3,6 +3,7 @@
 #include <cudaTypedefs.h>
 
 #include <string>
+#include <type_traits>
 
 #include "hopper_epilogue.cuh"
 #include "hopper_gemm.cuh"
@@ -46,23 +47,34 @@ bool takes(const Gpu& gpu, const Act& a, const Act& b) {
 
 namespace {
 
+template <class T, class Epilogue>
+void run_stream(Gpu& gpu, const char* what, const Act& a, const Act& b, int64_t cols, int64_t inner,
+                const Epilogue& epilogue) {
+  const int64_t tiles = ceil_div(cols, T::kCols);
+  launch_stream<T>(gpu, what, a, b, a.rows, cols, inner, tiles,
+                   std::max<int64_t>(1, gpu.multiprocessors() / tiles), epilogue);
+}
+
 // The product with the tiles that fit its shape; kTransposedB: b is [inner, cols].
 template <bool kTransposedB, class Epilogue>
 void run(Gpu& gpu, const char* what, const Act& a, const Act& b, int64_t cols, int64_t inner,
          const Epilogue& epilogue) {
   const int64_t rows = a.rows, blocks = gpu.multiprocessors();
+  // What an epilogue reads early takes the registers of a second block.
+  constexpr int kBlocks = std::is_empty_v<typename Epilogue::template Early<32>> ? 2 : 1;
+  const auto product = [&](auto tile) {
+    launch_product<decltype(tile)>(gpu, what, a, b, rows, cols, inner, epilogue);
+  };
   if (cols <= 32) {
-    launch_product<Tile<64, 32, 4, 2, false, kTransposedB>>(gpu, what, a, b, rows, cols, inner,
-                                                            epilogue);
+    product(Tile<64, 32, 4, 2, false, kTransposedB>());
   } else if (ceil_div(rows, 128) * ceil_div(cols, 64) <= 2 * blocks) {
-    launch_product<Tile<128, 64, 4, 2, false, kTransposedB>>(gpu, what, a, b, rows, cols, inner,
-                                                             epilogue);
+    product(Tile<128, 64, 4, 2, false, kTransposedB>());
   } else if (ceil_div(rows, 128) * ceil_div(cols, 192) <= blocks) {
-    launch_product<Tile<128, 192, 4, 1, false, kTransposedB>>(gpu, what, a, b, rows, cols, inner,
-                                                              epilogue);
+    product(Tile<128, 192, 4, 1, false, kTransposedB>());
+  } else if (inner > kStreamInner) {
+    product(Tile<128, 128, 3, kBlocks, false, kTransposedB>());
   } else {
-    launch_product<Tile<128, 128, 3, Epilogue::kReads ? 1 : 2, false, kTransposedB>>(
-        gpu, what, a, b, rows, cols, inner, epilogue);
+    run_stream<Stream<128, 16, 1, kTransposedB>>(gpu, what, a, b, cols, inner, epilogue);
   }
 }
 
@@ -84,14 +96,10 @@ void linear_dx(Gpu& gpu, const Act& dy, const Act& weight, const Act& dx, bool a
 void linear_gelu(Gpu& gpu, const Act& x, const Act& weight, const float* bias,
                  const Dropout& dropout, const Act& u, const Act& a) {
   const StoreGelu epilogue = {bias, dropout, target(u), target(a)};
-  const int64_t cols = weight.rows, blocks = gpu.multiprocessors();
   if (x.cols <= kStreamInner) {
-    const int64_t col_blocks = ceil_div(cols, 128);
-    launch_stream<Stream<128, 16, 1>>(gpu, "linear_gelu", x, weight, x.rows, cols, x.cols,
-                                      col_blocks, std::max<int64_t>(1, blocks / col_blocks),
-                                      epilogue);
+    run_stream<Stream<128, 16, 1>>(gpu, "linear_gelu", x, weight, weight.rows, x.cols, epilogue);
   } else {
-    launch_product<Tile<128, 128, 3, 2>>(gpu, "linear_gelu", x, weight, x.rows, cols, x.cols,
+    launch_product<Tile<128, 128, 3, 2>>(gpu, "linear_gelu", x, weight, x.rows, weight.rows, x.cols,
                                          epilogue);
   }
 }
@@ -99,15 +107,12 @@ void linear_gelu(Gpu& gpu, const Act& x, const Act& weight, const float* bias,
 void gelu_backward(Gpu& gpu, const Act& dy, const Act& weight, const Act& u, const Dropout& dropout,
                    const Act& a, const Act& du) {
   const StoreGeluBackward epilogue = {dropout, target(u), target(a), target(du)};
-  const int64_t cols = weight.cols, blocks = gpu.multiprocessors();
   if (dy.cols <= kStreamInner) {
-    const int64_t col_blocks = ceil_div(cols, 128);
-    launch_stream<Stream<128, 16, 1, true>>(gpu, "gelu_backward", dy, weight, dy.rows, cols,
-                                            dy.cols, col_blocks,
-                                            std::max<int64_t>(1, blocks / col_blocks), epilogue);
+    run_stream<Stream<128, 16, 1, true>>(gpu, "gelu_backward", dy, weight, weight.cols, dy.cols,
+                                         epilogue);
   } else {
     launch_product<Tile<128, 128, 3, 1, false, true>>(gpu, "gelu_backward", dy, weight, dy.rows,
-                                                      cols, dy.cols, epilogue);
+                                                      weight.cols, dy.cols, epilogue);
   }
 }
 

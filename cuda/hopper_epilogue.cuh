@@ -68,42 +68,22 @@ __device__ __forceinline__ uint4 packed(const float (&v)[kVector]) {
   return make_uint4(pack2(v[0], v[1]), pack2(v[2], v[3]), pack2(v[4], v[5]), pack2(v[6], v[7]));
 }
 
-// A bf16 matrix that an epilogue reads or writes, eight columns at a time.
+// A bf16 matrix that an epilogue reads or writes, eight columns at a time. The last columns % 8 are
+// for_rest's.
 struct Target {
   bf16* data;
   int64_t ld;
   int rows;
   int cols;
 
-  __device__ bool has(int row, int col) const { return row < rows && col < cols; }
+  __device__ bool has_eight(int row, int col) const { return row < rows && col + kVector <= cols; }
   __device__ bf16* at(int row, int col) const { return data + row * ld + col; }
   __device__ void put(int row, int col, const uint4& v) const {
-    if (!has(row, col)) return;
-    if (col + kVector <= cols) {
-      *reinterpret_cast<uint4*>(at(row, col)) = v;
-      return;
-    }
-    const uint32_t words[4] = {v.x, v.y, v.z, v.w};
-#pragma unroll
-    for (int i = 0; i < kVector; ++i) {
-      if (col + i < cols) {
-        at(row, col)[i] = __ushort_as_bfloat16(
-            static_cast<unsigned short>(i & 1 ? words[i / 2] >> 16 : words[i / 2] & 0xFFFFu));
-      }
-    }
+    if (has_eight(row, col)) *reinterpret_cast<uint4*>(at(row, col)) = v;
   }
   __device__ uint4 get(int row, int col) const {
-    if (!has(row, col)) return make_uint4(0, 0, 0, 0);
-    if (col + kVector <= cols) return *reinterpret_cast<const uint4*>(at(row, col));
-    uint32_t words[4] = {};
-#pragma unroll
-    for (int i = 0; i < kVector; ++i) {
-      if (col + i < cols) {
-        words[i / 2] |= static_cast<uint32_t>(__bfloat16_as_ushort(at(row, col)[i]))
-                        << (i % 2 * 16);
-      }
-    }
-    return make_uint4(words[0], words[1], words[2], words[3]);
+    if (!has_eight(row, col)) return make_uint4(0, 0, 0, 0);
+    return *reinterpret_cast<const uint4*>(at(row, col));
   }
 };
 
@@ -141,6 +121,20 @@ __device__ __forceinline__ void for_eights(int row, int col, const Body& body) {
   }
 }
 
+// Calls body(element, accumulator) for the elements of a target's last columns % 8, which no vector
+// holds, as far as the tile has them.
+template <int kCount, class Body>
+__device__ __forceinline__ void for_rest(const float (&d)[kCount], int row, int col,
+                                         const Target& target, const Body& body) {
+  const int rest = target.cols / kVector * kVector;
+  if (rest == target.cols || rest < col || rest >= col + 2 * kCount) return;
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) {
+    const int r = row + i / 2 % 2 * 8, c = rest + static_cast<int>(threadIdx.x) % 4 * 2 + i % 2;
+    if (col + i / 4 * 8 == rest && r < target.rows && c < target.cols) body(target.at(r, c), d[i]);
+  }
+}
+
 // A dropout site whose seed and step are read once.
 struct LocalDropout {
   uint32_t threshold, site;
@@ -166,7 +160,6 @@ struct StoreLinear {
   const float* bias;
   Target y;
 
-  static constexpr bool kReads = false;
   template <int kCols>
   using Early = Nothing;
   template <int kCount>
@@ -182,6 +175,7 @@ struct StoreLinear {
     for_eights<2 * kCount>(row, col, [&](int part, int half, int i, int j) {
       y.put(i, j, packed_eight(d, part, half));
     });
+    for_rest(d, row, col, y, [](bf16* to, float v) { *to = from_float<bf16>(v); });
   }
 };
 
@@ -191,7 +185,6 @@ struct StoreGelu {
   Dropout dropout;
   Target u, a;
 
-  static constexpr bool kReads = false;
   template <int kCols>
   using Early = Nothing;
   template <int kCount>
@@ -229,7 +222,6 @@ struct StoreGeluBackward {
   Dropout dropout;
   Target u, a, du;
 
-  static constexpr bool kReads = true;
   template <int kCols>
   using Early = Held<kCols>;
   template <int kCount>
@@ -260,7 +252,6 @@ struct StoreGeluBackward {
 struct AddLinear {
   Target y;
 
-  static constexpr bool kReads = true;
   template <int kCols>
   using Early = Held<kCols>;
   template <int kCount>
@@ -279,6 +270,7 @@ struct AddLinear {
       for (int n = 0; n < kVector; ++n) v[n] += old[n];
       y.put(i, j, packed(v));
     });
+    for_rest(d, row, col, y, [](bf16* to, float v) { *to = from_float<bf16>(to_float(*to) + v); });
   }
 };
 

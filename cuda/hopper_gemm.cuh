@@ -8,11 +8,21 @@
 #include "hopper_ptx.cuh"
 #include "kernel.cuh"
 
-#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
-#define GF_HOPPER 1  // this pass compiles for sm_90a: elsewhere the kernels below are empty
+// What clusters need from the compiler; also in the pass for the host.
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+#define GF_CLUSTER(blocks) __cluster_dims__(1, 1, blocks)
+#else
+#define GF_CLUSTER(blocks)
 #endif
 
 namespace gf::cuda::hopper {
+
+// Whether this pass of the compiler is for sm_90a; in the others the kernels are empty.
+#if defined(__CUDA_ARCH_FEAT_SM90_ALL)
+inline constexpr bool kHopper = true;
+#else
+inline constexpr bool kHopper = false;
+#endif
 
 inline constexpr int kGroup = 128;  // threads of a warpgroup
 
@@ -140,35 +150,33 @@ class Pipeline {
   uint32_t stages_;
 };
 
-// An epilogue has
-//   kReads                         whether Early holds anything
-//   Early<kCols>                   what a thread reads of memory before the product, to hide its
-//   time before(row, col, d, early)     sets the accumulators' first values and reads that
-//   after(row, col, d, early)      the rest
-// for the thread's row and the tile's first column.
+// An epilogue has, for the thread's row and the tile's first column,
+//   Early<kCols>: what a thread reads of memory before the product, so that its time is hidden;
+//   before(row, col, d, early): sets the accumulators' first values and reads that;
+//   after(row, col, d, early): all the rest.
 template <class T, class Epilogue>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
     product_kernel(const __grid_constant__ CUtensorMap a, const __grid_constant__ CUtensorMap b,
                    int slabs, const Epilogue epilogue) {
-#if defined(GF_HOPPER)
-  extern __shared__ uint8_t shared[];
-  const Pipeline<T> pipeline(shared);
-  if (threadIdx.x == 0) pipeline.init();
-  if (threadIdx.x == T::kProducts) prefetch_map(a), prefetch_map(b);
-  __syncthreads();
-  wait_for_inputs();
-  const int row = blockIdx.y * T::kRows, col = blockIdx.x * T::kCols;
-  if (warpgroup() == T::kGroups) {
-    if (threadIdx.x == T::kProducts) pipeline.load(a, b, row, col, 0, slabs);
-    return;
+  if constexpr (kHopper) {
+    extern __shared__ uint8_t shared[];
+    const Pipeline<T> pipeline(shared);
+    if (threadIdx.x == 0) pipeline.init();
+    if (threadIdx.x == T::kProducts) prefetch_map(a), prefetch_map(b);
+    __syncthreads();
+    wait_for_inputs();
+    const int row = blockIdx.y * T::kRows, col = blockIdx.x * T::kCols;
+    if (warpgroup() == T::kGroups) {
+      if (threadIdx.x == T::kProducts) pipeline.load(a, b, row, col, 0, slabs);
+      return;
+    }
+    const int own = row + warpgroup() * 64 + row_of_thread();
+    float d[T::kCols / 2];
+    typename Epilogue::template Early<T::kCols> early;
+    epilogue.before(own, col, d, early);
+    pipeline.multiply(slabs, d, [](uint32_t) {});
+    epilogue.after(own, col, d, early);
   }
-  const int own = row + warpgroup() * 64 + row_of_thread();
-  float d[T::kCols / 2];
-  typename Epilogue::template Early<T::kCols> early;
-  epilogue.before(own, col, d, early);
-  pipeline.multiply(slabs, d, [](uint32_t) {});
-  epilogue.after(own, col, d, early);
-#endif
 }
 
 template <class Kernel>

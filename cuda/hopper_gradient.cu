@@ -15,7 +15,7 @@ struct Gradient {
   float* db;  // or null
   bool accumulate;
 
-  __device__ void put(int row, int col, float value) const {
+  [[maybe_unused]] __device__ void put(int row, int col, float value) const {
     if (row >= rows || col >= cols) return;
     float* to = dw + row * ld + col;
     *to = accumulate ? *to + value : value;
@@ -145,49 +145,50 @@ __device__ __forceinline__ void multiply(const Pipeline<T>& pipeline, int count,
 }
 
 template <class T, int kSplit>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks) __cluster_dims__(1, 1, kSplit)
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks) GF_CLUSTER(kSplit)
     gradient_kernel(const __grid_constant__ CUtensorMap a, const __grid_constant__ CUtensorMap b,
                     int slabs, const Gradient to) {
-#if defined(GF_HOPPER)
-  extern __shared__ uint8_t shared[];
-  const Pipeline<T> pipeline(shared);
-  if (threadIdx.x == 0) pipeline.init();
-  if (threadIdx.x == T::kProducts) prefetch_map(a), prefetch_map(b);
-  if (threadIdx.x < 1024 / 16) {
-    constexpr uint32_t kTwoOnes = 0x3F803F80u;
-    asm volatile("st.shared.v4.b32 [%0], {%1, %1, %1, %1};" ::"r"(pipeline.stages() + kOnesAt<T> +
-                                                                  threadIdx.x * 16),
-                 "r"(kTwoOnes)
-                 : "memory");
-    fence_async_proxy();
-  }
-  __syncthreads();
-  wait_for_inputs();
-  const int row = blockIdx.y * T::kRows, col = blockIdx.x * T::kCols;
-  const int rank = static_cast<int>(blockIdx.z), first = slabs * rank / kSplit;
-  const int count = slabs * (rank + 1) / kSplit - first;
-  if (warpgroup() == T::kGroups) {
-    if (threadIdx.x == T::kProducts) pipeline.load(a, b, row, col, first, count);
-    __syncwarp();
-  } else {
-    float d[T::kCols / 2] = {}, sums[4] = {};
-    multiply<T>(pipeline, count, to.db != nullptr && col == 0, d, sums);
-    if constexpr (kSplit == 1) {
-      put_own<T>(row, col, d, sums, to);
+  if constexpr (kHopper) {
+    extern __shared__ uint8_t shared[];
+    const Pipeline<T> pipeline(shared);
+    if (threadIdx.x == 0) pipeline.init();
+    if (threadIdx.x == T::kProducts) prefetch_map(a), prefetch_map(b);
+    if (threadIdx.x < 1024 / 16) {
+      constexpr uint32_t kTwoOnes = 0x3F803F80u;
+      asm volatile("st.shared.v4.b32 [%0], {%1, %1, %1, %1};" ::"r"(pipeline.stages() + kOnesAt<T> +
+                                                                    threadIdx.x * 16),
+                   "r"(kTwoOnes)
+                   : "memory");
+      fence_async_proxy();
+    }
+    __syncthreads();
+    wait_for_inputs();
+    const int row = blockIdx.y * T::kRows, col = blockIdx.x * T::kCols;
+    const int rank = static_cast<int>(blockIdx.z), first = slabs * rank / kSplit;
+    const int count = slabs * (rank + 1) / kSplit - first;
+    if (warpgroup() == T::kGroups) {
+      if (threadIdx.x == T::kProducts) pipeline.load(a, b, row, col, first, count);
+      __syncwarp();
     } else {
-      // The other warpgroup has read the stages too.
-      asm volatile("bar.sync 1, %0;" ::"n"(T::kProducts) : "memory");
-      Parts<T>::write(pipeline.stages(), d, sums);
+      float d[T::kCols / 2] = {}, sums[4] = {};
+      multiply<T>(pipeline, count, to.db != nullptr && col == 0, d, sums);
+      if constexpr (kSplit == 1) {
+        put_own<T>(row, col, d, sums, to);
+      } else {
+        // The other warpgroup has read the stages too.
+        asm volatile("bar.sync 1, %0;" ::"n"(T::kProducts) : "memory");
+        Parts<T>::write(pipeline.stages(), d, sums);
+      }
+    }
+    if constexpr (kSplit > 1) {
+      cluster_arrive();
+      cluster_wait();
+      Parts<T>::template add_up<kSplit>(pipeline.stages(), row, col, to);
+      __syncwarp();
+      cluster_arrive();  // nobody leaves while others read its shared memory
+      cluster_wait();
     }
   }
-  if constexpr (kSplit > 1) {
-    cluster_arrive();
-    cluster_wait();
-    Parts<T>::template add_up<kSplit>(pipeline.stages(), row, col, to);
-    cluster_arrive();  // nobody leaves while others read its shared memory
-    cluster_wait();
-  }
-#endif
 }
 
 template <class T, int kSplit>

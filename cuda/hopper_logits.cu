@@ -21,13 +21,13 @@ bool is_wide(int64_t vocabulary) {
 }
 
 // 2^x to a relative error of 2^-22, far below bf16's; what is below 2^-126 becomes 0.
-__device__ __forceinline__ float exp2_approx(float x) {
+[[maybe_unused]] __device__ __forceinline__ float exp2_approx(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
   return y;
 }
 
-constexpr float kLog2e = 1.44269504f;
+[[maybe_unused]] constexpr float kLog2e = 1.44269504f;
 
 template <bool kStore>
 struct StoreExp {
@@ -36,7 +36,6 @@ struct StoreExp {
   int vocabulary;
   float* sums;
 
-  static constexpr bool kReads = false;
   // Of both rows, times -log2(e).
   template <int kCols>
   struct Early {
@@ -69,7 +68,7 @@ struct StoreExp {
       // 32 columns have been made.
       if (kStore && j % kEights == kEights - 1) store(d, j / kEights, row, col);
     }
-    if constexpr (kStore && kTiles % kEights != 0) store_rest(d, row, col);
+    if constexpr (kStore) store_rest(d, row, col);
     if (col >= vocabulary) return;
 #pragma unroll
     for (int half = 0; half < 2; ++half) {
@@ -105,13 +104,12 @@ struct StoreExp {
 #pragma unroll
       for (int half = 0; half < 2; ++half) {
         const int i = row + 8 * half, c = own + 8 * j;
-        const uint32_t pair = pack2(d[4 * j + 2 * half], d[4 * j + 2 * half + 1]);
-        if (i < e.rows && c + 1 < e.cols) *reinterpret_cast<uint32_t*>(e.at(i, c)) = pair;
-        if (i < e.rows && c + 1 == e.cols) {
-          *e.at(i, c) = __ushort_as_bfloat16(static_cast<unsigned short>(pair & 0xFFFFu));
-        }
+        if (!e.has_eight(i, col + 8 * j)) continue;
+        *reinterpret_cast<uint32_t*>(e.at(i, c)) =
+            pack2(d[4 * j + 2 * half], d[4 * j + 2 * half + 1]);
       }
     }
+    for_rest(d, row, col, e, [](bf16* to, float v) { *to = from_float<bf16>(v); });
   }
 };
 

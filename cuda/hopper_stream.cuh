@@ -140,31 +140,31 @@ template <class T, class Epilogue>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
     stream_kernel(const __grid_constant__ CUtensorMap a, const __grid_constant__ CUtensorMap b,
                   const Walk walk, const Epilogue epilogue) {
-#if defined(GF_HOPPER)
-  extern __shared__ uint8_t shared[];
-  const StreamPipeline<T> pipeline(shared);
-  if (threadIdx.x == 0) pipeline.init(walk);
-  if (threadIdx.x == T::kProducts) prefetch_map(a), prefetch_map(b);
-  __syncthreads();
-  wait_for_inputs();
-  const int group = warpgroup();
-  if (group == 2) {
-    if (threadIdx.x == T::kProducts) pipeline.load(a, b, walk);
-    return;
+  if constexpr (kHopper) {
+    extern __shared__ uint8_t shared[];
+    const StreamPipeline<T> pipeline(shared);
+    if (threadIdx.x == 0) pipeline.init(walk);
+    if (threadIdx.x == T::kProducts) prefetch_map(a), prefetch_map(b);
+    __syncthreads();
+    wait_for_inputs();
+    const int group = warpgroup();
+    if (group == 2) {
+      if (threadIdx.x == T::kProducts) pipeline.load(a, b, walk);
+      return;
+    }
+    if (group == 1) pipeline.give_first_turn();
+    const int rows = walk.rows(), count = rows * walk.passes();
+    for (int number = group; number < count; number += 2) {
+      const int pass = number / rows;
+      const int own = walk.row_tile(number % rows) * T::kRows + row_of_thread();
+      const int col = walk.col_tile(pass) * T::kCols;
+      float d[T::kCols / 2];
+      typename Epilogue::template Early<T::kCols> early;
+      epilogue.before(own, col, d, early);
+      pipeline.multiply(number, pass, walk.slabs, d);
+      epilogue.after(own, col, d, early);
+    }
   }
-  if (group == 1) pipeline.give_first_turn();
-  const int rows = walk.rows(), count = rows * walk.passes();
-  for (int number = group; number < count; number += 2) {
-    const int pass = number / rows;
-    const int own = walk.row_tile(number % rows) * T::kRows + row_of_thread();
-    const int col = walk.col_tile(pass) * T::kCols;
-    float d[T::kCols / 2];
-    typename Epilogue::template Early<T::kCols> early;
-    epilogue.before(own, col, d, early);
-    pipeline.multiply(number, pass, walk.slabs, d);
-    epilogue.after(own, col, d, early);
-  }
-#endif
 }
 
 // For the result [rows, cols]: at most col_blocks by row_blocks blocks.

@@ -213,9 +213,8 @@ struct Case {
     const Act h = random_matrix(rows, inner, 1.0f), tokens = random_matrix(cols, inner, 0.2f);
     const std::vector<float> shifts = random_vector(rows);
     const float* shift = upload(shifts);
-    const int64_t width = (cols + 63) / 64 * 64;
-    Act e = matrix(rows, width, width + 8);
-    const Act null = {nullptr, rows, width, width + 8, 2};
+    const int64_t width = cols % 2 == 0 ? (cols + 63) / 64 * 64 : cols, ld = (width + 15) / 8 * 8;
+    const Act e = matrix(rows, width, ld), null = {nullptr, rows, width, ld, 2};
     const int64_t tiles = gf::cuda::hopper::exp_logits_tiles(cols);
     float* sums = device_array<float>(tiles * rows);
     const auto body = [&] {

@@ -1,17 +1,17 @@
 #!/bin/sh
 # Builds and runs hopper_check over the study's shapes and odd ones, each in a process of its own, so
 # that a case that ends its CUDA context does not end the others. Usage, from the root of the tree:
-# tests/gpu/hopper_check.sh [DIRECTORY of the program]
+# tests/gpu/hopper_check.sh [DIRECTORY of the program, built there if it is not yet]
 set -u
 at=${1:-/tmp}
-nvcc -std=c++20 -gencode=arch=compute_90a,code=sm_90a -O3 -lineinfo --expt-relaxed-constexpr \
+[ -x "$at/hopper_check" ] || nvcc -std=c++20 -gencode=arch=compute_90a,code=sm_90a -O3 -lineinfo --expt-relaxed-constexpr \
   -Isrc -Iinclude -Icuda -t 2 -o "$at/hopper_check" tests/gpu/hopper_check.cu cuda/hopper*.cu \
   cuda/sum_parts.cu cuda/gpu.cc src/base/error.cc -lcublasLt || exit 1
 failed=0
 while read -r line; do
   [ -n "$line" ] || continue
   # shellcheck disable=SC2086
-  timeout 60 "$at/hopper_check" $line || failed=$((failed + 1))
+  timeout 30 "$at/hopper_check" $line || failed=$((failed + 1))
 done <<END
 linear 4096 64 64
 linear 4096 256 256
