@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "reference/matrix.h"
-#include "support/test_device.h"
+#include "support/device_under_test.h"
 
 namespace gf_test {
 

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "data/sample_corpus.h"
-#include "support/test_device.h"
+#include "support/device_under_test.h"
 #include "train/trainer.h"
 
 namespace gf_test {

@@ -1,4 +1,4 @@
-#include "support/test_device.h"
+#include "support/device_under_test.h"
 
 #include <cstdlib>
 #include <string>
