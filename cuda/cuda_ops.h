@@ -15,7 +15,7 @@ class Products;   // plans of cuBLASLt, by shape
 // Act's element, 4 or 2 bytes, decides between fp32 and bf16.
 class CudaOps final : public Ops {
  public:
-  CudaOps(Gpu& gpu, Device& device);
+  CudaOps(Gpu& gpu, Device& device, const CudaOptions& options);
   ~CudaOps() override;
 
   void gather(const int32_t* chunks, int64_t count, int64_t sequences, int64_t length,
@@ -60,6 +60,7 @@ class CudaOps final : public Ops {
                LossSum* loss) override;
   void lm_loss_backward(const Act& h, const Param& tokens, const Batch& batch, const Act& panel,
                         LossSum* loss, const Act& dh) override;
+  void settle() override { gpu_.settle(); }
   void squared_norm(const Mat& grad, double* out) override;
   void adamw(const Parameters& parameters, const AdamW& options, const StepState* state,
              const double* squared_norm, const LossSum* loss) override;

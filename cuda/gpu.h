@@ -7,8 +7,8 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
-#include <memory>
+#include <set>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -19,7 +19,17 @@ namespace gf::cuda {
 void check(cudaError_t status, const char* what);
 void check(cublasStatus_t status, const char* what);
 
-// One GPU with one stream. Everything here is used by one thread at a time.
+// A stream and the memory of what runs on it.
+struct Queue {
+  cudaStream_t stream = nullptr;
+  void* workspace = nullptr;  // of cuBLAS
+  void* scratch = nullptr;
+  size_t scratch_size = 0;
+};
+
+// One GPU. Operations are queued one after the other, but for work that they run beside each other:
+// gradients of parameters, which nothing waits for before the end of the backward pass. Everything
+// here is used by one thread at a time.
 class Gpu {
  public:
   explicit Gpu(int index);
@@ -31,8 +41,11 @@ class Gpu {
   int multiprocessors() const { return properties_.multiProcessorCount; }
   int architecture() const { return properties_.major * 10 + properties_.minor; }  // 90: Hopper
   const cudaDeviceProp& properties() const { return properties_; }
-  cudaStream_t stream() const { return stream_; }
+  cudaStream_t stream() const { return queue_->stream; }  // of what runs now
   cublasLtHandle_t cublas() const { return cublas_; }
+
+  // Makes it the calling thread's current GPU, which CUDA's calls work on.
+  void activate() const;
 
   // Of cudaMalloc; throws GF_ERROR_OUT_OF_MEMORY naming the bytes wanted, the bytes free and
   // `what`.
@@ -47,19 +60,61 @@ class Gpu {
     return static_cast<T*>(scratch_bytes(static_cast<size_t>(count) * sizeof(T)));
   }
   // For the same purpose, memory of its own for cuBLAS.
-  void* workspace() const { return workspace_; }
-  static constexpr size_t kWorkspaceBytes = size_t{32} << 20;
+  void* workspace() const { return queue_->workspace; }
+  static constexpr size_t kWorkspaceBytes = size_t{16} << 20;
+
+  // Runs body beside what follows, after all that has been queued so far.
+  template <class Body>
+  void beside(const Body& body) {
+    const Fork fork(*this);
+    body();
+  }
+  // For timing: everything one after the other.
+  void set_serial(bool on) { is_serial_ = on; }
+  // Device memory that stays as it is until settle() has been called twice: for what is written
+  // here and read beside.
+  template <class T>
+  T* kept(int64_t count) {
+    return static_cast<T*>(kept_bytes(static_cast<size_t>(count) * sizeof(T)));
+  }
+  // What follows waits for the work that ran beside before the last call.
+  void settle();
+  // What follows waits for all of it.
+  void join();
+  // After an error: nothing is waited for any more.
+  void forget();
 
  private:
+  // Memory of a part of the backward pass, handed out in order.
+  struct Kept {
+    std::vector<std::pair<void*, size_t>> blocks;
+    size_t next = 0;
+  };
+
   void* scratch_bytes(size_t bytes);
+  void* kept_bytes(size_t bytes);
+  void fork();
+  struct Fork {
+    explicit Fork(Gpu& g) : gpu(g) { gpu.fork(); }
+    ~Fork() { gpu.queue_ = &gpu.main_; }
+    Gpu& gpu;
+  };
+  void make_queue(Queue& queue);
+  void destroy();
 
   int index_;
   cudaDeviceProp properties_ = {};
-  cudaStream_t stream_ = nullptr;
   cublasLtHandle_t cublas_ = nullptr;
-  void* workspace_ = nullptr;
-  std::vector<void*> scratches_;  // the last one is in use
-  size_t scratch_size_ = 0;
+  std::set<void*> memory_;  // all that is allocated
+  Queue main_, side_;
+  Queue* queue_ = &main_;
+  cudaEvent_t forked_ = nullptr;
+  cudaEvent_t settled_[2] = {};  // what ran beside until the last settle(), and the one before
+  bool is_pending_[2] = {};      // whether any did
+  bool is_forked_ = false;       // since the last settle()
+  bool is_serial_ = false;
+  Kept kept_[2];
+  int part_ = 0;  // of the backward pass, modulo 2
 };
 
 }  // namespace gf::cuda

@@ -1,8 +1,8 @@
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
-#include <string>
 
 #include "base/mat.h"
 #include "gpu.h"
@@ -39,11 +39,21 @@ class Products {
   // are of one element size; c is fp32 or of theirs, and not transposed.
   void run(const Operand& a, const Operand& b, const Operand& c, bool accumulate = false,
            const float* bias = nullptr);
+  // c = a b + bias, the bias taken at c's precision: never a second pass over c, which an fp32 bias
+  // on a bf16 c costs.
+  void run(const Operand& a, const Operand& b, const Operand& c, const Param& bias);
 
  private:
   struct Plan;
+  using Key = std::array<int64_t, 16>;
+
+  void multiply(const Operand& a, const Operand& b, const Operand& c, bool accumulate,
+                const void* bias_as_c, const float* bias);
+  Plan& plan(const Operand& a, const Operand& b, const Operand& c, bool accumulate,
+             const void* bias);
+
   Gpu& gpu_;
-  std::map<std::string, std::unique_ptr<Plan>> plans_;
+  std::map<Key, std::unique_ptr<Plan>> plans_;
 };
 
 }  // namespace gf::cuda

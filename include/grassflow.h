@@ -143,7 +143,8 @@ typedef void (*gf_release_fn)(void* memory, size_t bytes, void* user);
 /** @brief How a context is set up. @since 0.1 */
 typedef struct gf_context_options {
   size_t struct_size; /**< set by gf_context_options_init() */
-  const char* device; /**< "cpu" (default), "cuda", "cuda:N", or "auto": a GPU if there is one */
+  const char* device; /**< "cpu" (default), "cuda", "cuda:N", or "auto": a GPU if there is one, else
+                         the CPU (the log says at GF_LOG_DEBUG why) */
   const char*
       precision;   /**< of matrix products: "fp32", "bf16" (GPU only); NULL: the device's default */
   int32_t threads; /**< CPU threads; 0 (default): one per core this process may run on */
@@ -153,6 +154,7 @@ typedef struct gf_context_options {
       allocate; /**< for the large buffers in host memory; NULL (default): the C library's */
   gf_release_fn release; /**< goes with allocate */
   void* allocator_user;  /**< handed to both */
+  const char* attention; /**< on a GPU in bf16: "own" kernels, or "cudnn" to compare; NULL: "own" */
 } gf_context_options;
 
 /**
@@ -198,6 +200,39 @@ GF_API const char* gf_context_error(const gf_context* context);
  * @since 0.1
  */
 GF_API const char* gf_context_description(const gf_context* context);
+
+/** @brief Time of one kind of operation. @since 0.1 */
+typedef struct gf_profile_entry {
+  size_t struct_size; /**< set by the caller to sizeof(gf_profile_entry) */
+  char name[48];      /**< such as "linear_backward" */
+  int64_t calls;      /**< how often it ran */
+  double seconds;     /**< in all; on a GPU by its own clock */
+} gf_profile_entry;
+
+/**
+ * @brief Begins or ends taking the time of every operation on a context's device.
+ *
+ * While it is on, a GPU runs operation by operation instead of whole recorded steps, which costs a
+ * little time between operations, none of it counted. Results do not change.
+ * @param context The context.
+ * @param on Not 0: begin afresh; 0: end.
+ * @return GF_OK.
+ * @since 0.1
+ */
+GF_API gf_status gf_context_set_profiling(gf_context* context, int on);
+
+/**
+ * @brief The times taken since profiling began, the largest first.
+ * @param context The context.
+ * @param out Receives the first @p capacity entries; may be NULL when capacity is 0. The first
+ *   entry's struct_size must be set and counts for all.
+ * @param capacity Room in @p out.
+ * @param count Receives the number of entries.
+ * @return GF_OK; GF_ERROR_INVALID_ARGUMENT; GF_ERROR_DEVICE.
+ * @since 0.1
+ */
+GF_API gf_status gf_context_profile(gf_context* context, gf_profile_entry* out, size_t capacity,
+                                    size_t* count);
 
 /** @} */
 
@@ -750,9 +785,12 @@ GF_API void gf_trainer_free(gf_trainer* trainer);
 
 /**
  * @brief One step: next batch, forward, backward, clip, AdamW.
+ *
+ * On a GPU a step takes less time than asking for its outcome: with neither a report nor a progress
+ * callback the call returns at once, steps queue up (64 at most, then it waits), and an error of
+ * one of them is returned by a later call. gf_trainer_get_state() waits for all of them.
  * @param trainer The trainer.
- * @param report Filled in; its struct_size must be set. NULL: not wanted, which spares waiting for
- *   an asynchronous device.
+ * @param report Filled in; its struct_size must be set. NULL: not wanted.
  * @return GF_OK; GF_END (no step is left, nothing done); GF_CANCELLED (by the progress callback,
  * the step is complete); GF_ERROR_NOT_FINITE (loss or gradient: names the step and the tensor; the
  *   weights are those before the step).

@@ -82,8 +82,9 @@ struct CpuOptions {
 std::shared_ptr<Device> make_cpu_device(const CpuOptions& options);
 
 struct CudaOptions {
-  int index = 0;     // of the GPU among those that CUDA shows
-  bool bf16 = true;  // products in bf16, else in fp32
+  int index = 0;                 // of the GPU among those that CUDA shows
+  bool bf16 = true;              // products in bf16, else in fp32
+  bool cudnn_attention = false;  // through cuDNN instead of the library's own kernels
 };
 
 // From the library libgrassflow_cuda, loaded on first use. Throws GF_ERROR_UNSUPPORTED when there

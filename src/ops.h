@@ -8,6 +8,9 @@
 // What enters or leaves a matrix product is an Act. A backward op **writes** the gradients of its
 // parameters (Param::grad) and of its inputs, except where it says "adds". All reductions have a
 // fixed order: the results of an op depend on neither the number of threads nor the schedule.
+//
+// The gradients of parameters are wanted late, so a GPU may make them beside the operations that
+// follow: what a backward op reads must stay as it is until settle() has been called twice.
 
 #include <cstdint>
 #include <span>
@@ -202,6 +205,11 @@ class Ops {
   // Writes loss; gradients of the mean over the batch: dh (zero at t = T - 1) and tokens.grad.
   virtual void lm_loss_backward(const Act& h, const Param& tokens, const Batch& batch,
                                 const Act& panel, LossSum* loss, const Act& dh) = 0;
+
+  // ---- Backward pass --------------------------------------------------------------------------
+
+  // Ends a part of the backward pass; what the parts before it have read may be written again.
+  virtual void settle() = 0;
 
   // ---- Optimizer -----------------------------------------------------------------------------
 

@@ -226,6 +226,8 @@ void DeviceFlags::add_to(CommandLine& line) {
   line.option("--device", "NAME", "auto (a GPU if there is one), cpu, cuda or cuda:N", device,
               device);
   line.option("--threads", "N", "CPU threads; 0: one per core", threads, threads);
+  line.option("--attention", "NAME", "kernels of a GPU in bf16: own or cudnn", attention,
+              attention);
 }
 
 int32_t DeviceFlags::thread_count() const {

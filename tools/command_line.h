@@ -51,6 +51,7 @@ std::string one_of(const std::vector<std::string>& choices);
 struct DeviceFlags {
   std::string device = "auto";
   std::string threads = "0";
+  std::string attention = "own";
 
   void add_to(CommandLine& line);
   int32_t thread_count() const;

@@ -18,6 +18,7 @@ struct Command {
   std::string split = "test";
   std::string data;
   std::string batch_size = "0";
+  std::string precision;
   std::string output_file;
   DeviceFlags device;
   Display::Mode mode = Display::Mode::kHuman;
@@ -39,11 +40,16 @@ std::optional<Command> parse(int argc, char** argv) {
               command.data);
   line.option("--batch-size", "N", "sequences at a time; 0: the library's choice",
               command.batch_size, command.batch_size);
+  line.option("--precision", "NAME",
+              "of matrix products; without it the device's own: fp32 or bf16", command.precision);
   command.device.add_to(line);
   line.option("--json", "print the result as JSON", json);
   if (!line.parse(argc, argv)) return std::nullopt;
   if (checkpoint->count() == 0) throw UsageError("--checkpoint is missing: the model to evaluate");
   parse_choice("--split", command.split, {"validation", "test"});
+  if (!command.precision.empty()) {
+    parse_choice("--precision", command.precision, {"fp32", "bf16"});
+  }
   if (std::filesystem::is_directory(command.checkpoint)) {
     command.checkpoint += "/checkpoints/best.safetensors";
   }
@@ -102,8 +108,8 @@ int run(int argc, char** argv) {
   const auto batch_size =
       static_cast<int32_t>(parse_integer("--batch-size", command->batch_size, 0, 1 << 20));
   Display display(command->mode);
-  const Context context =
-      make_context(kName, command->device.device, "", command->device.thread_count());
+  const Context context = make_context(kName, command->device.device, command->precision,
+                                       command->device.thread_count(), command->device.attention);
   const Model model = make<Model>(
       context, [&](gf_model** out) { return gf_model_load(context.get(), file.c_str(), out); });
   const gf_model_config config = config_of(context, model);

@@ -7,6 +7,7 @@
 #include "display.h"
 #include "dry_run.h"
 #include "format.h"
+#include "profile.h"
 #include "run_directory.h"
 #include "train_options.h"
 #include "training.h"
@@ -22,6 +23,7 @@ struct Command {
   std::optional<RunDirectory> resumed;  // the run to go on with
   std::string output_dir;
   bool dry_run = false;
+  bool profile = false;
   Display::Mode mode = Display::Mode::kHuman;
 };
 
@@ -53,6 +55,8 @@ std::optional<Command> parse(int argc, char** argv) {
   command.device.add_to(line);
   line.option("--dry-run", "print parameter counts and the bytes that training takes, and end",
               command.dry_run);
+  line.option("--profile", "print the time that each operation takes in a step, and end",
+              command.profile);
   line.option("--json", "one JSON object per line on standard output", json);
   line.option("--quiet", "print errors only", quiet);
   if (!line.parse(argc, argv)) return std::nullopt;
@@ -166,7 +170,7 @@ int run(int argc, char** argv) {
   const TrainOptions& options = command->options;
   Display display(command->mode);
   const Context context = make_context(kName, command->device.device, options.precision,
-                                       command->device.thread_count());
+                                       command->device.thread_count(), command->device.attention);
   if (command->dry_run) {
     print_dry_run(context, options, display);
     return 0;
@@ -176,6 +180,10 @@ int run(int argc, char** argv) {
   const Tokenizer tokenizer = load_tokenizer(context, options.tokenizer, options.data);
   const Splits splits = load_splits(context, options, corpus, tokenizer);
   const Model model = make_model(context, *command, corpus, tokenizer);
+  if (command->profile) {
+    print_profile(context, model, splits.train, options, display);
+    return 0;
+  }
   const RunDirectory run = open_directory(*command);
   introduce(context, *command, model, corpus, splits, run, display);
 

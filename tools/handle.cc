@@ -14,12 +14,13 @@ void print_warning(gf_log_level level, const char* text, void* tool) {
 }  // namespace
 
 Context make_context(const char* tool, const std::string& device, const std::string& precision,
-                     int32_t threads) {
+                     int32_t threads, const std::string& attention) {
   gf_context_options options;
   gf_context_options_init(&options);
   options.device = device.c_str();
   options.precision = precision.empty() ? nullptr : precision.c_str();
   options.threads = threads;
+  options.attention = attention.c_str();
   options.log = print_warning;
   options.log_user = const_cast<char*>(tool);
   gf_context* context = nullptr;

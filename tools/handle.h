@@ -41,7 +41,7 @@ Handle make(const Context& context, const Call& call) {
 // device "auto", "cpu", "cuda", "cuda:N"; precision "" for the device's own; threads 0 for one per
 // core. The library's warnings go to stderr after the tool's name.
 Context make_context(const char* tool, const std::string& device, const std::string& precision,
-                     int32_t threads);
+                     int32_t threads, const std::string& attention = "own");
 
 gf_model_config config_of(const Context& context, const Model& model);
 gf_dataset_info info_of(const Context& context, const Dataset& dataset);

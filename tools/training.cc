@@ -65,7 +65,9 @@ int Training::run() {
 }
 
 bool Training::step() {
-  const bool logged = (step_ + 1) % kLogEvery == 0 || step_ + 1 == total_steps_;
+  // At the end of an epoch too, so that steps still under way count as training.
+  const bool logged = (step_ + 1) % kLogEvery == 0 || (step_ + 1) % steps_per_epoch_ == 0 ||
+                      step_ + 1 == total_steps_;
   const bool shown = display_.status_due();
   gf_train_report report = {};
   report.struct_size = sizeof report;
@@ -78,12 +80,21 @@ bool Training::step() {
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
   ++step_;
   metrics_.count(tokens_until(step_) - tokens_until(step_ - 1), taken.count());
-  step_seconds_ = step_seconds_ == 0
-                      ? taken.count()
-                      : kSmoothing * step_seconds_ + (1 - kSmoothing) * taken.count();
+  time_step(taken.count(), logged || shown);
   if (logged) log(report);
   if (shown) show(report);
   return true;
+}
+
+// Without a report a step may still be under way: its time shows in that of the next one with.
+void Training::time_step(double seconds, bool is_waited_for) {
+  waited_seconds_ += seconds;
+  ++waited_steps_;
+  if (!is_waited_for) return;
+  const double mean = waited_seconds_ / static_cast<double>(waited_steps_);
+  step_seconds_ = step_seconds_ == 0 ? mean : kSmoothing * step_seconds_ + (1 - kSmoothing) * mean;
+  waited_seconds_ = 0;
+  waited_steps_ = 0;
 }
 
 void Training::log(const gf_train_report& report) {

@@ -33,6 +33,7 @@ class Training {
 
  private:
   bool step();  // false when none is left
+  void time_step(double seconds, bool is_waited_for);
   void show(const gf_train_report& report);
   void log(const gf_train_report& report);
   void finish_epoch();
@@ -57,7 +58,9 @@ class Training {
   int64_t total_steps_ = 0;
   int64_t steps_per_epoch_ = 0;
   MetricsLog metrics_;
-  double step_seconds_ = 0;        // running mean
+  double step_seconds_ = 0;    // running mean
+  double waited_seconds_ = 0;  // since the last report
+  int64_t waited_steps_ = 0;
   double evaluation_seconds_ = 0;  // of the last one
   std::chrono::steady_clock::time_point last_save_ = std::chrono::steady_clock::now();
 };

@@ -135,4 +135,18 @@ void write_struct(Struct* out, Struct value) {
   std::memcpy(static_cast<void*>(out), &value, std::min(out->struct_size, sizeof(Struct)));
 }
 
+// The first `count` values, as many as the caller's array of `capacity` structs has room for; the
+// first one's struct_size counts for all.
+template <class Struct, class Value>
+void write_structs(Struct* out, size_t capacity, size_t count, const Value& value) {
+  if (capacity == 0) return;
+  require_struct(out, "out");
+  const size_t stride = out->struct_size;
+  for (size_t i = 0; i < std::min(capacity, count); ++i) {
+    auto* entry = reinterpret_cast<Struct*>(reinterpret_cast<char*>(out) + i * stride);
+    entry->struct_size = stride;
+    write_struct(entry, value(i));
+  }
+}
+
 }  // namespace gf::api

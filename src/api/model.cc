@@ -167,14 +167,8 @@ gf_status gf_model_parameters(const gf_model* model, gf_parameter* out, size_t c
                               size_t* count) {
   return guard(model, [&] {
     require(count, "count");
-    if (capacity > 0) require_struct(out, "out");
     const auto& specs = model->model->table().specs();
-    const size_t stride = capacity > 0 ? out->struct_size : 0;
-    for (size_t i = 0; i < std::min(capacity, specs.size()); ++i) {
-      auto* entry = reinterpret_cast<gf_parameter*>(reinterpret_cast<char*>(out) + i * stride);
-      entry->struct_size = stride;
-      write_struct(entry, describe(specs[i]));
-    }
+    write_structs(out, capacity, specs.size(), [&](size_t i) { return describe(specs[i]); });
     *count = specs.size();
     return GF_OK;
   });

@@ -76,12 +76,15 @@ class CpuDevice final : public Device {
   void refresh(const Parameters&) override {}  // products read the fp32 values themselves
 
   void enter(const char* name) override {
-    if (is_profiling_) ranges_.push_back({name, Clock::now()});
+    if (!is_profiling_) return;
+    if (!ranges_.empty()) ranges_.back().is_innermost = false;
+    ranges_.push_back({name, Clock::now(), true});
   }
   void leave() override {
     if (ranges_.empty()) return;
-    const auto [name, begin] = ranges_.back();
+    const auto [name, begin, is_innermost] = ranges_.back();
     ranges_.pop_back();
+    if (!is_innermost) return;
     const std::chrono::duration<double> taken = Clock::now() - begin;
     ProfileEntry& entry = profile_[name];
     entry = {name, entry.calls + 1, entry.seconds + taken.count()};
@@ -95,13 +98,18 @@ class CpuDevice final : public Device {
 
  private:
   using Clock = std::chrono::steady_clock;
+  struct OpenRange {
+    const char* name;
+    Clock::time_point begin;
+    bool is_innermost;  // only operations are: what stands around them is not counted twice
+  };
 
   CpuOptions options_;
   ThreadPool pool_;
   CpuOps ops_;
   std::map<void*, size_t> sizes_;
   bool is_profiling_ = false;
-  std::vector<std::pair<const char*, Clock::time_point>> ranges_;  // entered and not left
+  std::vector<OpenRange> ranges_;  // entered and not left
   std::map<std::string, ProfileEntry> profile_;
 };
 

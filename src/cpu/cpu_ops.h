@@ -55,6 +55,7 @@ class CpuOps final : public Ops {
                LossSum* loss) override;
   void lm_loss_backward(const Act& h, const Param& tokens, const Batch& batch, const Act& panel,
                         LossSum* loss, const Act& dh) override;
+  void settle() override {}  // nothing runs beside anything here
   void squared_norm(const Mat& grad, double* out) override;
   void adamw(const Parameters& parameters, const AdamW& options, const StepState* state,
              const double* squared_norm, const LossSum* loss) override;

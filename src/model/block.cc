@@ -14,6 +14,8 @@ Block::Block(const Builder& b, int64_t layer)
     : layer_(layer),
       mixer_name_(block_prefix(layer) + "mixer"),
       ffn_name_(block_prefix(layer) + "ffn"),
+      // The mixer's scratch and then, behind it, the feed-forward part's: what one has read must
+      // stay while the other runs backward.
       mixer_(make_mixer(b, layer)),
       W1_(b.linear(block_prefix(layer) + "ffn.0")),
       W2_(b.linear(block_prefix(layer) + "ffn.3")) {
@@ -23,7 +25,6 @@ Block::Block(const Builder& b, int64_t layer)
   mid_ = {b.norm(block_prefix(layer) + "ln2"), b.mat(b.saved, D), b.mat(b.saved, 2),
           b.act(b.saved, D)};
   u_ = b.act(b.saved, F);
-  b.scratch.rewind(0);
   a_ = b.act(b.scratch, F);
   y_ = b.act(b.scratch, D);
   if (!b.shape.training) return;
@@ -45,9 +46,11 @@ void Block::backward(const Pass& pass, const StreamPoint& out, StreamGrad& grad)
   {
     const Range range(pass.device, ffn_name_.c_str());
     ffn_backward(pass, mid_, out, grad);
+    pass.ops.settle();
   }
   const Range range(pass.device, mixer_name_.c_str());
   mixer_->backward(pass, in_, mid_, grad);
+  pass.ops.settle();
 }
 
 void Block::ffn_forward(const Pass& pass, const StreamPoint& in, const StreamPoint& out) {

@@ -28,7 +28,7 @@ struct Builder {
   const Parameters& params;
   Shape shape;
   Arena& saved;    // kept until the backward pass
-  Arena& scratch;  // shared by all layers: each lays it out from its beginning
+  Arena& scratch;  // shared by all layers: each mixer lays it out from its beginning
   // Gradients of h, handed from sublayer to sublayer: one still reads its neighbour's when it
   // writes its own.
   Act ffn_dh;    // [M, D]

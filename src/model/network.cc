@@ -67,6 +67,9 @@ void Network::backward(Device& device, const StepState* state, LossSum* sum) {
   const StreamPoint& first = blocks_.front().in();
   StreamGrad grad = grad_;
   head_.loss_backward(run, last_.h, sum, grad.dh);
+  // Twice, since the panel shares its memory with what the last block writes next.
+  run.ops.settle();
+  run.ops.settle();
   device.zero(grad.dx.data, static_cast<size_t>(grad.dx.size()) * sizeof(float));
   for (size_t i = blocks_.size(); i-- > 0;) blocks_[i].backward(run, after(i), grad);
   run.ops.norm_backward(grad.dh, first.x, first.stats, first.norm, grad.dx);

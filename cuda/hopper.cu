@@ -1,0 +1,114 @@
+#include "hopper.h"
+
+#include <cudaTypedefs.h>
+
+#include <string>
+
+#include "hopper_epilogue.cuh"
+#include "hopper_gemm.cuh"
+#include "hopper_stream.cuh"
+
+// At M = 4096 these products move some 10 MB, of which most stays in the L2 cache, and do 0.5 to 2
+// GFLOP: 2 to 4 us each at 6 TB/s from L2 and 700 TFLOP/s, so tiles are chosen for one full wave of
+// the 132 multiprocessors, and an inner dimension of 256 is all on its way before the first
+// product. At M = 32768 outputs of 16 to 134 MB to device memory are the floor, at 4 TB/s.
+
+namespace gf::cuda::hopper {
+
+CUtensorMap tensor_map(const Act& m, int box_rows) {
+  void* function = nullptr;
+  cudaDriverEntryPointQueryResult found;
+  check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000,
+                                         cudaEnableDefault, &found),
+        "cuTensorMapEncodeTiled");
+  if (function == nullptr) throw Error(GF_ERROR_DEVICE, "the driver has no cuTensorMapEncodeTiled");
+  CUtensorMap map;
+  const cuuint64_t sizes[2] = {static_cast<cuuint64_t>(m.cols), static_cast<cuuint64_t>(m.rows)};
+  const cuuint64_t strides[1] = {static_cast<cuuint64_t>(m.ld) * sizeof(bf16)};
+  const cuuint32_t box[2] = {kSlab, static_cast<cuuint32_t>(box_rows)}, steps[2] = {1, 1};
+  const CUresult status = reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(function)(
+      &map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, m.data, sizes, strides, box, steps,
+      CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  if (status != CUDA_SUCCESS) {
+    throw Error(GF_ERROR_DEVICE, "cuTensorMapEncodeTiled: error " + std::to_string(status));
+  }
+  return map;
+}
+
+bool takes(const Gpu& gpu, const Act& a, const Act& b) {
+  const auto fits = [](const Act& m) {
+    return m.element == sizeof(bf16) && m.ld % kVector == 0 && m.rows > 0 && m.cols > 0 &&
+           reinterpret_cast<uintptr_t>(m.data) % 16 == 0;
+  };
+  return gpu.architecture() == 90 && fits(a) && fits(b);
+}
+
+namespace {
+
+// The product with the tiles that fit its shape; kTransposedB: b is [inner, cols].
+template <bool kTransposedB, class Epilogue>
+void run(Gpu& gpu, const char* what, const Act& a, const Act& b, int64_t cols, int64_t inner,
+         const Epilogue& epilogue) {
+  const int64_t rows = a.rows, blocks = gpu.multiprocessors();
+  if (cols <= 32) {
+    launch_product<Tile<64, 32, 4, 2, false, kTransposedB>>(gpu, what, a, b, rows, cols, inner,
+                                                            epilogue);
+  } else if (ceil_div(rows, 128) * ceil_div(cols, 64) <= 2 * blocks) {
+    launch_product<Tile<128, 64, 4, 2, false, kTransposedB>>(gpu, what, a, b, rows, cols, inner,
+                                                             epilogue);
+  } else if (ceil_div(rows, 128) * ceil_div(cols, 192) <= blocks) {
+    launch_product<Tile<128, 192, 4, 1, false, kTransposedB>>(gpu, what, a, b, rows, cols, inner,
+                                                              epilogue);
+  } else {
+    launch_product<Tile<128, 128, 3, Epilogue::kReads ? 1 : 2, false, kTransposedB>>(
+        gpu, what, a, b, rows, cols, inner, epilogue);
+  }
+}
+
+}  // namespace
+
+void linear(Gpu& gpu, const Act& x, const Act& weight, const float* bias, const Act& y) {
+  run<false>(gpu, "linear", x, weight, weight.rows, x.cols, StoreLinear<true>{bias, target(y)});
+}
+
+void linear_dx(Gpu& gpu, const Act& dy, const Act& weight, const Act& dx, bool accumulate) {
+  if (accumulate) {
+    run<true>(gpu, "linear_dx", dy, weight, weight.cols, dy.cols, AddLinear{target(dx)});
+  } else {
+    run<true>(gpu, "linear_dx", dy, weight, weight.cols, dy.cols,
+              StoreLinear<false>{nullptr, target(dx)});
+  }
+}
+
+void linear_gelu(Gpu& gpu, const Act& x, const Act& weight, const float* bias,
+                 const Dropout& dropout, const Act& u, const Act& a) {
+  const StoreGelu epilogue = {bias, dropout, target(u), target(a)};
+  const int64_t cols = weight.rows, blocks = gpu.multiprocessors();
+  if (x.cols <= kStreamInner) {
+    const int64_t col_blocks = ceil_div(cols, 128);
+    launch_stream<Stream<128, 16, 1>>(gpu, "linear_gelu", x, weight, x.rows, cols, x.cols,
+                                      col_blocks, std::max<int64_t>(1, blocks / col_blocks),
+                                      epilogue);
+  } else {
+    launch_product<Tile<128, 128, 3, 2>>(gpu, "linear_gelu", x, weight, x.rows, cols, x.cols,
+                                         epilogue);
+  }
+}
+
+void gelu_backward(Gpu& gpu, const Act& dy, const Act& weight, const Act& u, const Dropout& dropout,
+                   const Act& a, const Act& du) {
+  const StoreGeluBackward epilogue = {dropout, target(u), target(a), target(du)};
+  const int64_t cols = weight.cols, blocks = gpu.multiprocessors();
+  if (dy.cols <= kStreamInner) {
+    const int64_t col_blocks = ceil_div(cols, 128);
+    launch_stream<Stream<128, 16, 1, true>>(gpu, "gelu_backward", dy, weight, dy.rows, cols,
+                                            dy.cols, col_blocks,
+                                            std::max<int64_t>(1, blocks / col_blocks), epilogue);
+  } else {
+    launch_product<Tile<128, 128, 3, 1, false, true>>(gpu, "gelu_backward", dy, weight, dy.rows,
+                                                      cols, dy.cols, epilogue);
+  }
+}
+
+}  // namespace gf::cuda::hopper

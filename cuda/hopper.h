@@ -1,0 +1,43 @@
+#pragma once
+
+// Products of bf16 matrices on Hopper GPUs (sm_90), with what follows a product done on the
+// accumulators: for shapes where cuBLASLt would leave a second pass over memory. All matrices are
+// stored by rows; sums are fp32. M rows of a batch; see ops.h for the other letters.
+
+#include "gpu.h"
+#include "ops.h"
+
+namespace gf::cuda::hopper {
+
+// Whether the functions below take these operands of a product: an sm_90 GPU, bf16, rows that begin
+// on 16 bytes. Results have to begin their rows on 16 bytes too.
+bool takes(const Gpu& gpu, const Act& a, const Act& b);
+
+// The vocabulary is taken in this many tiles of columns.
+int64_t exp_logits_tiles(int64_t vocabulary);
+// e[i, j] = exp(h_i . tokens_j - shift_i); h [R, D], tokens [V, D], e [R, V or more columns], 0
+// from column V on; not stored where e.data is null. sums[tile * R + i] = the sum of row i over the
+// tile.
+void exp_logits(Gpu& gpu, const Act& h, const Act& tokens, const float* shift, const Act& e,
+                float* sums);
+
+// y = x weight^T + bias; x [M, in], weight [out, in], y [M, out].
+void linear(Gpu& gpu, const Act& x, const Act& weight, const float* bias, const Act& y);
+
+// u = x weight^T + bias, a = dropout(gelu(u)); u, a [M, F]; F is a multiple of 8.
+void linear_gelu(Gpu& gpu, const Act& x, const Act& weight, const float* bias,
+                 const Dropout& dropout, const Act& u, const Act& a);
+// Of a = dropout(gelu(u)), y = a weight^T: du = dropout'(dy weight) * gelu'(u), and a again from u;
+// dy [M, out], weight [out, F], u, a, du [M, F]; F is a multiple of 8. du may be u.
+void gelu_backward(Gpu& gpu, const Act& dy, const Act& weight, const Act& u, const Dropout& dropout,
+                   const Act& a, const Act& du);
+
+// dx = dy weight, with accumulate added to dx; dy [M, out], weight [out, in], dx [M, in].
+void linear_dx(Gpu& gpu, const Act& dy, const Act& weight, const Act& dx, bool accumulate);
+
+// dw = dy^T x and db = the column sums of dy (unless db is null), with accumulate added to dw
+// (never to db); dy [M, out], x [M, in], dw [out, in].
+void weight_gradient(Gpu& gpu, const Act& dy, const Act& x, const Mat& dw, float* db,
+                     bool accumulate);
+
+}  // namespace gf::cuda::hopper

@@ -1,0 +1,285 @@
+#pragma once
+
+// What follows a product on its accumulators. Of 8 columns a thread holds two of each of two rows;
+// four neighbours exchange theirs so that each has 8 columns of a row, which is what a store of 16
+// bytes and a block of dropout's random bits take.
+
+#include "hopper_gemm.cuh"
+
+namespace gf::cuda::hopper {
+
+inline constexpr int kEights = 4;  // of 8 columns, that the four threads exchange at a time
+
+// Of words w[t] of eight t in thread q, thread q receives word p of eight q in w[p]: the transpose
+// of a 4 x 4 matrix, in halves.
+__device__ __forceinline__ void exchange(uint32_t (&w)[4]) {
+  const bool odd = threadIdx.x & 1, high = threadIdx.x & 2;
+#pragma unroll
+  for (int t = 0; t < 4; t += 2) {
+    const uint32_t other = __shfl_xor_sync(0xFFFFFFFFu, odd ? w[t] : w[t + 1], 1);
+    (odd ? w[t] : w[t + 1]) = other;
+  }
+#pragma unroll
+  for (int t = 0; t < 2; ++t) {
+    const uint32_t other = __shfl_xor_sync(0xFFFFFFFFu, high ? w[t] : w[t + 2], 2);
+    (high ? w[t] : w[t + 2]) = other;
+  }
+}
+
+// The accumulators of 32 columns from 32 * part on in row `half`, rounded to bf16: 8 columns of it,
+// the first of which is number 32 * part + 8 q of the tile.
+template <int kCount>
+__device__ __forceinline__ uint4 packed_eight(const float (&d)[kCount], int part, int half) {
+  uint32_t w[4];
+#pragma unroll
+  for (int t = 0; t < kEights; ++t) {
+    const int at = 4 * (kEights * part + t) + 2 * half;
+    w[t] = pack2(d[at], d[at + 1]);
+  }
+  exchange(w);
+  return make_uint4(w[0], w[1], w[2], w[3]);
+}
+// The same in fp32.
+template <int kCount>
+__device__ __forceinline__ void eight(const float (&d)[kCount], int part, int half,
+                                      float (&v)[kVector]) {
+#pragma unroll
+  for (int b = 0; b < 2; ++b) {
+    uint32_t w[4];
+#pragma unroll
+    for (int t = 0; t < kEights; ++t) {
+      w[t] = __float_as_uint(d[4 * (kEights * part + t) + 2 * half + b]);
+    }
+    exchange(w);
+#pragma unroll
+    for (int p = 0; p < 4; ++p) v[2 * p + b] = __uint_as_float(w[p]);
+  }
+}
+
+__device__ __forceinline__ void unpack(const uint4& raw, float (&v)[kVector]) {
+  const uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
+#pragma unroll
+  for (int i = 0; i < 4; ++i) {
+    v[2 * i] = __uint_as_float(words[i] << 16);
+    v[2 * i + 1] = __uint_as_float(words[i] & 0xFFFF0000u);
+  }
+}
+__device__ __forceinline__ uint4 packed(const float (&v)[kVector]) {
+  return make_uint4(pack2(v[0], v[1]), pack2(v[2], v[3]), pack2(v[4], v[5]), pack2(v[6], v[7]));
+}
+
+// A bf16 matrix that an epilogue reads or writes, eight columns at a time.
+struct Target {
+  bf16* data;
+  int64_t ld;
+  int rows;
+  int cols;
+
+  __device__ bool has(int row, int col) const { return row < rows && col < cols; }
+  __device__ bf16* at(int row, int col) const { return data + row * ld + col; }
+  __device__ void put(int row, int col, const uint4& v) const {
+    if (!has(row, col)) return;
+    if (col + kVector <= cols) {
+      *reinterpret_cast<uint4*>(at(row, col)) = v;
+      return;
+    }
+    const uint32_t words[4] = {v.x, v.y, v.z, v.w};
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) {
+      if (col + i < cols) {
+        at(row, col)[i] = __ushort_as_bfloat16(
+            static_cast<unsigned short>(i & 1 ? words[i / 2] >> 16 : words[i / 2] & 0xFFFFu));
+      }
+    }
+  }
+  __device__ uint4 get(int row, int col) const {
+    if (!has(row, col)) return make_uint4(0, 0, 0, 0);
+    if (col + kVector <= cols) return *reinterpret_cast<const uint4*>(at(row, col));
+    uint32_t words[4] = {};
+#pragma unroll
+    for (int i = 0; i < kVector; ++i) {
+      if (col + i < cols) {
+        words[i / 2] |= static_cast<uint32_t>(__bfloat16_as_ushort(at(row, col)[i]))
+                        << (i % 2 * 16);
+      }
+    }
+    return make_uint4(words[0], words[1], words[2], words[3]);
+  }
+};
+
+inline Target target(const Act& a) {
+  return {data<bf16>(a), a.ld, static_cast<int>(a.rows), static_cast<int>(a.cols)};
+}
+
+// Accumulators begin as the bias: adding it costs nothing. Columns past the last are not stored and
+// take any bias, since a choice here would keep the compiler from overlapping products.
+template <int kCount>
+__device__ __forceinline__ void begin_with(const float* bias, int col, int cols,
+                                           float (&d)[kCount]) {
+  const int first = col + static_cast<int>(threadIdx.x) % 4 * 2;
+#pragma unroll
+  for (int j = 0; j < kCount / 4; ++j) {
+    d[4 * j] = d[4 * j + 2] = bias[min(first + 8 * j, cols - 1)];
+    d[4 * j + 1] = d[4 * j + 3] = bias[min(first + 8 * j + 1, cols - 1)];
+  }
+}
+template <int kCount>
+__device__ __forceinline__ void begin_with_zero(float (&d)[kCount]) {
+#pragma unroll
+  for (int i = 0; i < kCount; ++i) d[i] = 0.0f;
+}
+
+// Calls body(part, half, row, col) for each of a thread's eights of a tile.
+template <int kCols, class Body>
+__device__ __forceinline__ void for_eights(int row, int col, const Body& body) {
+  static_assert(kCols % 32 == 0);
+  const int own = col + static_cast<int>(threadIdx.x) % 4 * kVector;
+#pragma unroll
+  for (int part = 0; part < kCols / 32; ++part) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) body(part, half, row + 8 * half, own + 32 * part);
+  }
+}
+
+// A dropout site whose seed and step are read once.
+struct LocalDropout {
+  uint32_t threshold, site;
+  StepState state;
+
+  __device__ explicit LocalDropout(const Dropout& from)
+      : threshold(from.threshold), site(from.site) {
+    if (threshold == 0) return;
+    state.seed = from.state->seed;
+    state.step = from.state->step;
+  }
+  // Factors of eight elements; the number of the first is a multiple of 8.
+  __device__ void factors(int64_t first, float (&factor)[kVector]) const {
+    const Dropout here = {threshold, site, &state};
+    dropout8<true>(here, first, factor);
+  }
+};
+
+struct Nothing {};
+
+template <bool kBias>
+struct StoreLinear {
+  const float* bias;
+  Target y;
+
+  static constexpr bool kReads = false;
+  template <int kCols>
+  using Early = Nothing;
+  template <int kCount>
+  __device__ void before(int, int col, float (&d)[kCount], Nothing&) const {
+    if constexpr (kBias) {
+      begin_with(bias, col, y.cols, d);
+    } else {
+      begin_with_zero(d);
+    }
+  }
+  template <int kCount>
+  __device__ void after(int row, int col, const float (&d)[kCount], const Nothing&) const {
+    for_eights<2 * kCount>(row, col, [&](int part, int half, int i, int j) {
+      y.put(i, j, packed_eight(d, part, half));
+    });
+  }
+};
+
+// a is made of u as it was stored, and so is the same when it is made again.
+struct StoreGelu {
+  const float* bias;
+  Dropout dropout;
+  Target u, a;
+
+  static constexpr bool kReads = false;
+  template <int kCols>
+  using Early = Nothing;
+  template <int kCount>
+  __device__ void before(int, int col, float (&d)[kCount], Nothing&) const {
+    begin_with(bias, col, u.cols, d);
+  }
+  template <int kCount>
+  __device__ void after(int row, int col, const float (&d)[kCount], const Nothing&) const {
+    const LocalDropout local(dropout);
+    for_eights<2 * kCount>(row, col, [&](int part, int half, int i, int j) {
+      const uint4 stored = packed_eight(d, part, half);
+      float v[kVector], factor[kVector];
+      unpack(stored, v);
+      local.factors(static_cast<int64_t>(i) * u.cols + j, factor);
+#pragma unroll
+      for (int n = 0; n < kVector; ++n) v[n] = gelu(v[n]) * factor[n];
+      u.put(i, j, stored);
+      a.put(i, j, packed(v));
+    });
+  }
+};
+
+// What a thread's eights held before.
+template <int kCols>
+struct Held {
+  uint4 eight[kCols / 32][2];
+
+  __device__ void read(const Target& from, int row, int col) {
+    for_eights<kCols>(
+        row, col, [&](int part, int half, int i, int j) { eight[part][half] = from.get(i, j); });
+  }
+};
+
+struct StoreGeluBackward {
+  Dropout dropout;
+  Target u, a, du;
+
+  static constexpr bool kReads = true;
+  template <int kCols>
+  using Early = Held<kCols>;
+  template <int kCount>
+  __device__ void before(int row, int col, float (&d)[kCount], Held<2 * kCount>& held) const {
+    begin_with_zero(d);
+    held.read(u, row, col);
+  }
+  template <int kCount>
+  __device__ void after(int row, int col, const float (&d)[kCount],
+                        const Held<2 * kCount>& held) const {
+    const LocalDropout local(dropout);
+    for_eights<2 * kCount>(row, col, [&](int part, int half, int i, int j) {
+      float x[kVector], da[kVector], factor[kVector];
+      unpack(held.eight[part][half], x);
+      eight(d, part, half, da);
+      local.factors(static_cast<int64_t>(i) * u.cols + j, factor);
+#pragma unroll
+      for (int n = 0; n < kVector; ++n) {
+        da[n] *= gelu_derivative(x[n]) * factor[n];
+        x[n] = gelu(x[n]) * factor[n];
+      }
+      du.put(i, j, packed(da));
+      a.put(i, j, packed(x));
+    });
+  }
+};
+
+struct AddLinear {
+  Target y;
+
+  static constexpr bool kReads = true;
+  template <int kCols>
+  using Early = Held<kCols>;
+  template <int kCount>
+  __device__ void before(int row, int col, float (&d)[kCount], Held<2 * kCount>& held) const {
+    begin_with_zero(d);
+    held.read(y, row, col);
+  }
+  template <int kCount>
+  __device__ void after(int row, int col, const float (&d)[kCount],
+                        const Held<2 * kCount>& held) const {
+    for_eights<2 * kCount>(row, col, [&](int part, int half, int i, int j) {
+      float old[kVector], v[kVector];
+      unpack(held.eight[part][half], old);
+      eight(d, part, half, v);
+#pragma unroll
+      for (int n = 0; n < kVector; ++n) v[n] += old[n];
+      y.put(i, j, packed(v));
+    });
+  }
+};
+
+}  // namespace gf::cuda::hopper

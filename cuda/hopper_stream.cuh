@@ -1,0 +1,186 @@
+#pragma once
+
+// The product kernel for a short inner dimension (at most 256): all k of a tile of columns of b
+// stays in shared memory while tiles of 64 rows of a stream past it. The two warpgroups of a block
+// take turns: while one multiplies, the other is in its epilogue.
+
+#include <algorithm>
+
+#include "hopper_gemm.cuh"
+
+namespace gf::cuda::hopper {
+
+inline constexpr int kStreamInner = 256;
+
+template <int kCols_, int kStages_, int kBlocks_, bool kTransposedB_ = false>
+struct Stream {
+  static constexpr int kCols = kCols_;
+  static constexpr int kStages = kStages_;  // of a, a slab of 64 rows each
+  static constexpr int kBlocks = kBlocks_;
+  static constexpr bool kTransposedB = kTransposedB_;
+  static constexpr int kRows = 64, kSlabs = 4;
+  static constexpr int kProducts = 2 * kGroup, kThreads = kProducts + kWarp;
+  static constexpr uint32_t kBytesB = (kTransposedB ? (kCols + 63) / 64 * 64 : kCols) * 128;
+  static constexpr uint32_t kStagesAt = kSlabs * kBytesB;
+  static constexpr uint32_t kBarriersAt = kStagesAt + kStages * kBlockBytes;
+  static constexpr int kBarriers = 2 * kStages + kSlabs + 3;
+  static constexpr size_t kSharedBytes = 1024 + kBarriersAt + kBarriers * sizeof(uint64_t);
+  static_assert(kBlocks * (kSharedBytes + 1024) <= 228 * 1024);
+};
+
+// The work of a block: tiles blockIdx.x, blockIdx.x + gridDim.x, ... of the columns, and for each
+// of them the tiles of rows that begin at blockIdx.y and go on by gridDim.y, in a rotated order, so
+// that not all blocks read the same rows at once. Tile number i of all these goes to warpgroup i
+// % 2.
+struct Walk {
+  int slabs;      // of 64 values of k
+  int row_tiles;  // of the whole result
+  int col_tiles;
+
+  __device__ int rows() const {
+    return (row_tiles - static_cast<int>(blockIdx.y) + static_cast<int>(gridDim.y) - 1) /
+           static_cast<int>(gridDim.y);
+  }
+  __device__ int passes() const {
+    return (col_tiles - static_cast<int>(blockIdx.x) + static_cast<int>(gridDim.x) - 1) /
+           static_cast<int>(gridDim.x);
+  }
+  // 16 neighbours of a row stay together: they share lines of the result.
+  __device__ int row_tile(int i) const {
+    const int count = rows();
+    return static_cast<int>(blockIdx.y) +
+           (i + static_cast<int>(blockIdx.x) / 16) % count * static_cast<int>(gridDim.y);
+  }
+  __device__ int col_tile(int pass) const {
+    return static_cast<int>(blockIdx.x) + pass * static_cast<int>(gridDim.x);
+  }
+};
+
+template <class T>
+class StreamPipeline {
+ public:
+  __device__ explicit StreamPipeline(void* shared)
+      : base_((shared_address(shared) + 1023) & ~1023u) {}
+
+  __device__ void init(const Walk& walk) const {
+    for (int i = 0; i < T::kStages; ++i) {
+      barrier_init(full(i), 1);
+      barrier_init(empty(i), kGroup / kWarp);
+    }
+    for (int i = 0; i < T::kSlabs; ++i) barrier_init(full_b(i), 1);
+    barrier_init(empty_b(), static_cast<uint32_t>(walk.rows()) * (kGroup / kWarp));
+    for (int i = 0; i < 2; ++i) barrier_init(turn(i), kGroup / kWarp);
+    barrier_init_fence();
+  }
+
+  // By one thread.
+  __device__ void load(const CUtensorMap& a, const CUtensorMap& b, const Walk& walk) const {
+    const int rows = walk.rows(), passes = walk.passes();
+    int stage = 0, round = 0;
+    for (int pass = 0; pass < passes; ++pass) {
+      for (int i = 0; i < rows; ++i) {
+        if (i == 0 && pass > 0) wait(empty_b(), (pass - 1) & 1);
+        for (int slab = 0; slab < walk.slabs; ++slab) {
+          if (i == 0) {
+            arrive_expecting(full_b(slab), T::kBytesB);
+            load_slab<T::kTransposedB, T::kCols>(slab_b(slab), b, walk.col_tile(pass) * T::kCols,
+                                                 slab * kSlab, full_b(slab));
+          }
+          if (round > 0) wait(empty(stage), (round - 1) & 1);
+          arrive_expecting(full(stage), kBlockBytes);
+          load_tile(stage_a(stage), a, slab * kSlab, walk.row_tile(i) * T::kRows, full(stage));
+          if (++stage == T::kStages) stage = 0, ++round;
+        }
+      }
+    }
+  }
+
+  // By warpgroup number % 2: d += the product of tile `number` of the block's walk.
+  __device__ void multiply(int number, int pass, int slabs, float (&d)[T::kCols / 2]) const {
+    const bool signals = threadIdx.x % kWarp == 0;
+    const int group = number % 2;
+    wait(turn(group), (number / 2) & 1);
+    const int first = number * slabs;
+    for (int slab = 0; slab < slabs; ++slab) {
+      const int stage = (first + slab) % T::kStages;
+      wait(full_b(slab), pass & 1);
+      wait(full(stage), (first + slab) / T::kStages & 1);
+      pin(d);
+      products_begin();
+      multiply_slab<T::kCols, false, T::kTransposedB>(stage_a(stage), slab_b(slab), d);
+      products_commit();
+    }
+    if (signals) arrive(turn(1 - group));
+    products_wait<0>();
+    pin(d);
+    if (!signals) return;
+    for (int slab = 0; slab < slabs; ++slab) arrive(empty((first + slab) % T::kStages));
+    arrive(empty_b());
+  }
+  // The first turn is that of warpgroup 0: warpgroup 1 gives it away.
+  __device__ void give_first_turn() const {
+    if (threadIdx.x % kWarp == 0) arrive(turn(0));
+  }
+
+ private:
+  __device__ uint32_t slab_b(int i) const { return base_ + i * T::kBytesB; }
+  __device__ uint32_t stage_a(int i) const { return base_ + T::kStagesAt + i * kBlockBytes; }
+  __device__ uint32_t barrier(int i) const { return base_ + T::kBarriersAt + i * 8; }
+  __device__ uint32_t full(int i) const { return barrier(i); }
+  __device__ uint32_t empty(int i) const { return barrier(T::kStages + i); }
+  __device__ uint32_t full_b(int i) const { return barrier(2 * T::kStages + i); }
+  __device__ uint32_t empty_b() const { return barrier(2 * T::kStages + T::kSlabs); }
+  __device__ uint32_t turn(int i) const { return barrier(2 * T::kStages + T::kSlabs + 1 + i); }
+
+  uint32_t base_;
+};
+
+// Epilogues are those of product_kernel.
+template <class T, class Epilogue>
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
+    stream_kernel(const __grid_constant__ CUtensorMap a, const __grid_constant__ CUtensorMap b,
+                  const Walk walk, const Epilogue epilogue) {
+#if defined(GF_HOPPER)
+  extern __shared__ uint8_t shared[];
+  const StreamPipeline<T> pipeline(shared);
+  if (threadIdx.x == 0) pipeline.init(walk);
+  if (threadIdx.x == T::kProducts) prefetch_map(a), prefetch_map(b);
+  __syncthreads();
+  wait_for_inputs();
+  const int group = warpgroup();
+  if (group == 2) {
+    if (threadIdx.x == T::kProducts) pipeline.load(a, b, walk);
+    return;
+  }
+  if (group == 1) pipeline.give_first_turn();
+  const int rows = walk.rows(), count = rows * walk.passes();
+  for (int number = group; number < count; number += 2) {
+    const int pass = number / rows;
+    const int own = walk.row_tile(number % rows) * T::kRows + row_of_thread();
+    const int col = walk.col_tile(pass) * T::kCols;
+    float d[T::kCols / 2];
+    typename Epilogue::template Early<T::kCols> early;
+    epilogue.before(own, col, d, early);
+    pipeline.multiply(number, pass, walk.slabs, d);
+    epilogue.after(own, col, d, early);
+  }
+#endif
+}
+
+// For the result [rows, cols]: at most col_blocks by row_blocks blocks.
+template <class T, class Epilogue>
+void launch_stream(Gpu& gpu, const char* what, const Act& a, const Act& b, int64_t rows,
+                   int64_t cols, int64_t inner, int64_t col_blocks, int64_t row_blocks,
+                   const Epilogue& epilogue) {
+  const auto kernel = stream_kernel<T, Epilogue>;
+  allow_shared(kernel, T::kSharedBytes, what);
+  const Walk walk = {static_cast<int>(ceil_div(inner, kSlab)),
+                     static_cast<int>(ceil_div(rows, T::kRows)),
+                     static_cast<int>(ceil_div(cols, T::kCols))};
+  const dim3 blocks(static_cast<unsigned>(std::min<int64_t>(walk.col_tiles, col_blocks)),
+                    static_cast<unsigned>(std::min<int64_t>(walk.row_tiles, row_blocks)));
+  launch(gpu, what, kernel, blocks, T::kThreads, T::kSharedBytes, tensor_map(a, T::kRows),
+         tensor_map(b, T::kTransposedB ? kSlab : T::kCols), walk, epilogue);
+}
+
+}  // namespace gf::cuda::hopper

@@ -1,0 +1,124 @@
+#pragma once
+
+// A token and its pairs, in a thread's hands.
+//
+// All of it is fp32. The residual is made in two steps, e = v - a u and then once more what is left
+// along u: the error of `a` moves the first e along u by some 1e-7 |u|, which would decide |e|
+// where u and v are that near to parallel; the second step leaves 1e-7 |e|. Everything after it is
+// free of cancellation, and equal tokens have e = 0 exactly, since u·v is then u·u to the bit.
+
+#include "kernel.cuh"
+#include "wedge.h"
+
+namespace gf::cuda {
+
+// r = 32: four lanes hold eight coordinates each.
+struct LaneRow {
+  static constexpr int kLanes = 4;
+  float v[kVector];
+
+  __device__ __forceinline__ static int lane() { return static_cast<int>(threadIdx.x) % kLanes; }
+  __device__ __forceinline__ static constexpr int size() { return kVector; }
+  __device__ __forceinline__ float& operator[](int i) { return v[i]; }
+  __device__ __forceinline__ float operator[](int i) const { return v[i]; }
+
+  template <class T>
+  __device__ __forceinline__ void load(const T* from) {
+    load8(from + lane() * kVector, v);
+  }
+  template <class T>
+  __device__ __forceinline__ void store(T* to) const {
+    store8(to + lane() * kVector, v);
+  }
+};
+
+// Any r: a warp holds a row in shared memory, each lane using its own coordinates alone.
+struct SharedRow {
+  static constexpr int kLanes = kWarp;
+  float* v;
+  int r;
+
+  __device__ __forceinline__ static int lane() { return static_cast<int>(threadIdx.x) % kLanes; }
+  __device__ __forceinline__ int size() const { return (r - lane() + kWarp - 1) / kWarp; }
+  __device__ __forceinline__ float& operator[](int i) const { return v[i * kWarp + lane()]; }
+
+  template <class T>
+  __device__ __forceinline__ void load(const T* from) {
+    for (int i = lane(); i < r; i += kWarp) v[i] = to_float(from[i]);
+  }
+  template <class T>
+  __device__ __forceinline__ void store(T* to) const {
+    for (int i = lane(); i < r; i += kWarp) to[i] = from_float<T>(v[i]);
+  }
+};
+
+template <class Row>
+__device__ __forceinline__ float dot(const Row& a, const Row& b) {
+  float sum = 0;
+#pragma unroll
+  for (int i = 0; i < a.size(); ++i) sum = fmaf(a[i], b[i], sum);
+#pragma unroll
+  for (int lane = Row::kLanes / 2; lane > 0; lane /= 2) {
+    sum += __shfl_xor_sync(0xFFFFFFFFu, sum, lane);
+  }
+  return sum;
+}
+
+// y += factor x.
+template <class Row>
+__device__ __forceinline__ void add(float factor, const Row& x, Row& y) {
+#pragma unroll
+  for (int i = 0; i < x.size(); ++i) y[i] = fmaf(factor, x[i], y[i]);
+}
+
+template <class Row>
+__device__ __forceinline__ void clear(Row& row) {
+#pragma unroll
+  for (int i = 0; i < row.size(); ++i) row[i] = 0;
+}
+
+struct Pair {
+  float a, c;
+  float squared;  // |e|²
+  bool is_floored;
+};
+
+// On entry e is v. `n` offsets are valid for u; c = 0 where this one is not among them.
+template <class Row>
+__device__ __forceinline__ Pair look_at(const Row& u, float u_squared, bool is_valid, int n,
+                                        Row& e) {
+  Pair pair;
+  const float along = dot(u, e);
+  pair.a = u_squared > 0 ? along / u_squared : 0.0f;
+  add(-pair.a, u, e);
+  const float left = dot(u, e);
+  const float rest = u_squared > 0 ? left / u_squared : 0.0f;
+  add(-rest, u, e);
+  pair.a += rest;
+  pair.squared = dot(e, e);
+  const float s = sqrtf(u_squared) * sqrtf(pair.squared);
+  pair.is_floored = s <= kPlueckerEpsilon;
+  const float floored = pair.is_floored ? kPlueckerEpsilon : s;
+  pair.c = is_valid ? 1.0f / (static_cast<float>(n) * floored) : 0.0f;
+  return pair;
+}
+
+// u and w of a row; e is workspace. All lanes of a warp come here together, each for a row below M.
+// Returns the number of valid offsets; without any w = 0.
+template <class Row, class T>
+__device__ __forceinline__ int look_back(const T* z, int64_t ld, const Offsets& offsets, int row,
+                                         Row& u, Row& w, Row& e) {
+  const int n = offsets.valid(offsets.position(row));
+  u.load(z + row * ld);
+  clear(w);
+  const float u_squared = dot(u, u);
+  for (int k = 0; k < offsets.count; ++k) {
+    const bool is_valid = k < n;
+    e.load(z + (row - (is_valid ? offsets.at[k] : 0)) * ld);
+    const Pair pair = look_at(u, u_squared, is_valid, n, e);
+    add(pair.c, e, w);
+  }
+  return n;
+}
+
+}  // namespace gf::cuda

@@ -1,0 +1,79 @@
+#!/bin/sh
+# Builds and runs hopper_check over the study's shapes and odd ones, each in a process of its own, so
+# that a case that ends its CUDA context does not end the others. Usage, from the root of the tree:
+# tests/gpu/hopper_check.sh [DIRECTORY of the program]
+set -u
+at=${1:-/tmp}
+nvcc -std=c++20 -gencode=arch=compute_90a,code=sm_90a -O3 -lineinfo --expt-relaxed-constexpr \
+  -Isrc -Iinclude -Icuda -t 2 -o "$at/hopper_check" tests/gpu/hopper_check.cu cuda/hopper*.cu \
+  cuda/sum_parts.cu || exit 1
+failed=0
+while read -r line; do
+  [ -n "$line" ] || continue
+  # shellcheck disable=SC2086
+  timeout 60 "$at/hopper_check" $line || failed=$((failed + 1))
+done <<END
+linear 4096 64 64
+linear 4096 256 256
+linear 4096 768 256
+linear 4096 256 1024
+linear 4096 256 512
+linear 4096 32 256
+linear 17 40 24
+linear 1000 257 72
+linear_wide 1000 256 256
+linear 32768 768 256
+linear 32768 256 256
+linear 32768 256 1024
+linear 32768 32 256
+dx 4096 256 64
+dx 4096 256 768
+dx 4096 256 256
+dx 4096 256 1024
+dx 4096 512 256
+dx 4096 256 32
+dx 17 40 24
+dx 1000 264 72
+dx 32768 256 768
+dx 32768 256 1024
+dx_add 4096 256 256
+dx_add 1000 264 72
+dx_add 32768 256 256
+gelu 4096 1024 256
+gelu 4096 1024 256 0.1
+gelu 1000 72 64 0.1
+gelu 3 1024 320 0.1
+gelu 32768 1024 256 0.1
+gelu_backward 4096 1024 256
+gelu_backward 4096 1024 256 0.1
+gelu_backward 1000 72 64 0.1
+gelu_backward 3 1024 320 0.1
+gelu_backward 32768 1024 256 0.1
+exp 128 464 64
+exp 64 232 256
+exp 1024 30522 256
+exp_sums 1024 30522 256
+exp 1024 50257 256
+exp_sums 1024 50257 256
+exp 4096 30522 256
+exp 17 257 24
+exp 1000 30523 256
+exp 100 40000 256
+exp 1000 1000 320
+gradient 128 128 512
+gradient 256 256 4096
+gradient 1024 256 4096
+gradient 256 1024 4096
+gradient 768 256 4096
+gradient 256 512 4096
+gradient 32 256 4096
+gradient 257 40 17
+gradient_add 256 256 1000
+gradient 1024 256 32768
+gradient 256 256 32768
+gradient_add 30522 256 1024
+gradient_add 30522 256 2048
+gradient 50257 256 1024
+END
+echo "$failed failed"
+[ "$failed" = 0 ]
