@@ -85,7 +85,10 @@ GF_INLINE float dropout_scale(uint32_t threshold) {
 // Image of i in a permutation of 0 .. n - 1 chosen by (seed, epoch): a balanced Feistel network
 // over the next even power of two, walked until it lands below n (Black & Rogaway, "Ciphers with
 // Arbitrary Finite Domains", 2002). Its state is its arguments, so a shuffle resumes in O(1).
+// From n on i counts from the front again, where the walk would have no end: a step behind a
+// stopped one may ask for that.
 GF_INLINE uint64_t permuted(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t n) {
+  i %= n;
   uint32_t half = 1;
   while ((uint64_t{1} << (2 * half)) < n) ++half;
   const uint64_t mask = (uint64_t{1} << half) - 1;

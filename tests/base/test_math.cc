@@ -113,6 +113,14 @@ void permuted_is_a_permutation(void**) {
   }
 }
 
+void permuted_counts_from_the_front_again_after_the_end(void**) {
+  for (const uint64_t n : {1, 3, 10, 17, 1000}) {
+    for (uint64_t i = 0; i < 70; ++i) {
+      assert_int_equal(gf::permuted(5, 2, n + i, n), gf::permuted(5, 2, i % n, n));
+    }
+  }
+}
+
 void permuted_depends_on_seed_and_epoch(void**) {
   const auto base = permutation(42, 0, 1000);
   assert_true(base == permutation(42, 0, 1000));
@@ -261,6 +269,7 @@ int main() {
       cmocka_unit_test(uniform_is_in_range_and_even),
       cmocka_unit_test(dropout_keeps_the_mean),
       cmocka_unit_test(permuted_is_a_permutation),
+      cmocka_unit_test(permuted_counts_from_the_front_again_after_the_end),
       cmocka_unit_test(permuted_depends_on_seed_and_epoch),
       cmocka_unit_test(permuted_is_uniform),
       cmocka_unit_test(fast_exp_is_exact_to_two_ulp),

@@ -1,6 +1,7 @@
 #include "reference/adamw.h"
 
 #include <limits>
+#include <tuple>
 
 #include "support/op_test.h"
 #include "support/support.h"
@@ -36,13 +37,13 @@ struct State {
 };
 
 // One call on the device; returns value and moments.
-std::vector<Matrix> step(TestDevice& device, const State& s, const gf::AdamW& o, int64_t steps_done,
-                         double norm_squared, double loss) {
+std::vector<Matrix> step(TestDevice& device, const State& s, const gf::AdamW& o,
+                         const gf::StepState& state, double norm_squared, double loss) {
   const gf::Param value = device.param(s.value);
   const gf::Parameters parameters{value.value, value.act, device.mat(s.grad), device.mat(s.moment1),
                                   device.mat(s.moment2)};
-  device.ops().adamw(parameters, o, device.state({.step = steps_done}),
-                     device.array<double>({norm_squared}), device.array<gf::LossSum>({{loss, 1}}));
+  device.ops().adamw(parameters, o, device.state(state), device.array<double>({norm_squared}),
+                     device.array<gf::LossSum>({{loss, 1}}));
   return {device.read(parameters.value), device.read(parameters.moment1),
           device.read(parameters.moment2)};
 }
@@ -72,24 +73,29 @@ void adamw_is_the_twin(void**) {
             "step " + std::to_string(steps_done),
             {{"value", after.value}, {"moment1", after.moment1}, {"moment2", after.moment2}},
             [&](TestDevice& device) {
-              return step(device, before, options(clip), steps_done, norm, 1.0);
+              return step(device, before, options(clip), {.step = steps_done}, norm, 1.0);
             });
       }
     }
   }
 }
 
-void nothing_changes_when_norm_or_loss_is_not_finite(void**) {
+// A step whose norm or loss is not finite, and all that follow it: the state is stopped then.
+void nothing_changes_when_a_step_is_not_finite(void**) {
   const State s(100);
-  for (const auto& [norm, loss] : {std::pair{kInfinity, 1.0}, std::pair{std::nan(""), 1.0},
-                                   std::pair{1.0, kInfinity}, std::pair{1.0, std::nan("")}}) {
-    gf_test::assert_results("not finite",
-                            {{"value", s.value}, {"moment1", s.moment1}, {"moment2", s.moment2}},
-                            [&, n = norm, l = loss](TestDevice& device) {
-                              std::vector<Matrix> results = step(device, s, options(1.0), 3, n, l);
-                              assert_true(results[0].values == s.value.values);
-                              return results;
-                            });
+  const gf::StepState running{.step = 3}, stopped{.step = 3, .stopped = 1};
+  for (const auto& [state, norm, loss] : {std::tuple{running, kInfinity, 1.0},
+                                          {running, std::nan(""), 1.0},
+                                          {running, 1.0, kInfinity},
+                                          {running, 1.0, std::nan("")},
+                                          {stopped, 1.0, 1.0}}) {
+    gf_test::assert_results(
+        "not finite", {{"value", s.value}, {"moment1", s.moment1}, {"moment2", s.moment2}},
+        [&, state = state, norm = norm, loss = loss](TestDevice& device) {
+          std::vector<Matrix> results = step(device, s, options(1.0), state, norm, loss);
+          assert_true(results[0].values == s.value.values);
+          return results;
+        });
   }
 }
 
@@ -98,7 +104,7 @@ void zeros_stay_zero(void**) {
   s.value = s.moment1 = s.moment2 = s.grad = Matrix(1, 64);
   gf_test::assert_results(
       "padding", {{"value", s.value}, {"moment1", s.moment1}, {"moment2", s.moment2}},
-      [&](TestDevice& device) { return step(device, s, options(1.0), 0, 4.0, 1.0); });
+      [&](TestDevice& device) { return step(device, s, options(1.0), {}, 4.0, 1.0); });
 }
 
 }  // namespace
@@ -107,7 +113,7 @@ int main() {
   const CMUnitTest tests[] = {
       cmocka_unit_test(squared_norm_is_the_twin),
       cmocka_unit_test(adamw_is_the_twin),
-      cmocka_unit_test(nothing_changes_when_norm_or_loss_is_not_finite),
+      cmocka_unit_test(nothing_changes_when_a_step_is_not_finite),
       cmocka_unit_test(zeros_stay_zero),
   };
   return cmocka_run_group_tests_name("cpu/adamw", tests, nullptr, nullptr);

@@ -19,11 +19,12 @@ std::vector<int32_t> chunks() {
   return ids;
 }
 
-std::vector<int32_t> gathered(TestDevice& device, const gf::StepState& state, int64_t sequences) {
+std::vector<int32_t> gathered(TestDevice& device, const gf::StepState& state, int64_t sequences,
+                              bool shuffled = true) {
   const auto size = static_cast<size_t>(sequences * kLength);
   int32_t* ids = device.array(std::vector<int32_t>(size, -1));
-  device.ops().gather(device.array(chunks()), kChunks, sequences, kLength, device.state(state),
-                      ids);
+  device.ops().gather(device.array(chunks()), kChunks, sequences, kLength, shuffled,
+                      device.state(state), ids);
   return device.read(ids, size);
 }
 
@@ -56,12 +57,24 @@ void an_epoch_visits_every_chunk_once_and_epochs_differ(void**) {
   }
 }
 
+void what_is_not_to_be_shuffled_comes_in_order(void**) {
+  TestDevice device(2);
+  const std::vector<int32_t> all = chunks();
+  for (const auto& [cursor, sequences] : {std::pair{0, 23}, {6, 4}, {20, 3}, {22, 1}}) {
+    const gf::StepState state{.seed = 9, .step = 100, .epoch = 3, .cursor = cursor};
+    const auto first = all.begin() + cursor * kLength;
+    assert_true(gathered(device, state, sequences, false) ==
+                std::vector<int32_t>(first, first + sequences * kLength));
+  }
+}
+
 }  // namespace
 
 int main() {
   const CMUnitTest tests[] = {
       cmocka_unit_test(batches_follow_the_keyed_permutation),
       cmocka_unit_test(an_epoch_visits_every_chunk_once_and_epochs_differ),
+      cmocka_unit_test(what_is_not_to_be_shuffled_comes_in_order),
   };
   return cmocka_run_group_tests_name("cpu/gather", tests, nullptr, nullptr);
 }

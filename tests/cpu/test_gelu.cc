@@ -29,9 +29,14 @@ void gelu_and_its_derivative_are_exact_to_3e_7(void**) {
   assert_true(std::isnan(gf::gelu(std::nanf(""))));
 }
 
+// x [rows, in] becomes u and a [rows, out]; backward the layer above leads from a back to `in`.
 struct Shape {
   int64_t rows, in, out, padding;
 };
+
+std::string text(const Shape& s) {
+  return std::to_string(s.rows) + " x " + std::to_string(s.in) + ", F = " + std::to_string(s.out);
+}
 
 // Rows that begin inside a block of eight random words, rows longer than a tile of the product and
 // than a tile of random words, and the plain case.
@@ -60,7 +65,7 @@ void linear_gelu_is_the_twin(void**) {
       const Matrix x = random_matrix(1, s.rows, s.in), weight = random_matrix(2, s.out, s.in, 0.3);
       const Matrix bias = random_matrix(3, 1, s.out);
       const Matrix u = reference::linear(x, weight, bias);
-      gf_test::assert_results(std::to_string(s.rows) + " rows",
+      gf_test::assert_results(text(s),
                               {{"u", u}, {"a", reference::gelu(u, factors(p, s.rows, s.out))}},
                               [&](TestDevice& device) {
                                 const gf::Act u_act = device.result_act(s.rows, s.out, s.padding);
@@ -74,24 +79,25 @@ void linear_gelu_is_the_twin(void**) {
   }
 }
 
-void linear_gelu_backward_is_the_twin(void**) {
+void gelu_linear_backward_is_the_twin(void**) {
   for (const Shape& s : kShapes) {
     for (const double p : {0.0, 0.1, 0.5}) {
-      const Matrix da = random_matrix(1, s.rows, s.out), u = random_matrix(2, s.rows, s.out, 2.0);
-      const Matrix x = random_matrix(3, s.rows, s.in), weight = random_matrix(4, s.out, s.in);
-      const Matrix du = reference::gelu_backward(da, u, factors(p, s.rows, s.out));
-      const reference::LinearGradients d = reference::linear_backward(du, x, weight);
+      const Matrix dy = random_matrix(1, s.rows, s.in), u = random_matrix(2, s.rows, s.out, 2.0);
+      const Matrix weight = random_matrix(3, s.in, s.out), kept = factors(p, s.rows, s.out);
+      const Matrix a = reference::gelu(u, kept);
+      const reference::LinearGradients d = reference::linear_backward(dy, a, weight);
+      const Matrix du = reference::gelu_backward(d.x, u, kept);
       gf_test::assert_results(
-          std::to_string(s.rows) + " rows",
-          {{"du", du}, {"weight.grad", d.weight}, {"bias.grad", d.bias}, {"dx", d.x}},
+          text(s), {{"a", a}, {"weight.grad", d.weight}, {"bias.grad", d.bias}, {"du", du}},
           [&](TestDevice& device) {
-            const gf::Linear layer{device.param(weight), device.param(Matrix(1, s.out))};
-            const gf::Act da_act = device.act(da, s.padding);
-            const gf::Act dx = device.result_act(s.rows, s.in, s.padding);
-            device.ops().linear_gelu_backward(da_act, device.act(u, s.padding + 2), device.act(x),
-                                              layer, dropout(device, p), dx);
-            return std::vector{device.read(da_act), device.read(layer.weight.grad),
-                               device.read(layer.bias.grad), device.read(dx)};
+            const gf::Linear layer{device.param(weight), device.param(Matrix(1, s.in))};
+            const gf::Act a_act = device.result_act(s.rows, s.out, s.padding + 1);
+            const gf::Act du_act = device.result_act(s.rows, s.out, s.padding);
+            device.ops().gelu_linear_backward(device.act(dy, s.padding),
+                                              device.act(u, s.padding + 2), dropout(device, p),
+                                              layer, a_act, du_act);
+            return std::vector{device.read(a_act), device.read(layer.weight.grad),
+                               device.read(layer.bias.grad), device.read(du_act)};
           });
     }
   }
@@ -111,7 +117,7 @@ int main() {
       cmocka_unit_test(gelu_and_its_derivative_are_exact_to_3e_7),
       cmocka_unit_test(the_twin_has_the_gradient_of_its_forward),
       cmocka_unit_test(linear_gelu_is_the_twin),
-      cmocka_unit_test(linear_gelu_backward_is_the_twin),
+      cmocka_unit_test(gelu_linear_backward_is_the_twin),
   };
   return cmocka_run_group_tests_name("cpu/gelu", tests, nullptr, nullptr);
 }

@@ -24,12 +24,6 @@ double from_bf16(uint16_t value) {
 
 }  // namespace
 
-std::shared_ptr<gf::Device> make_test_device(int threads) {
-  gf::CpuOptions options;
-  options.threads = threads;
-  return gf::make_cpu_device(options);
-}
-
 TestDevice::~TestDevice() {
   for (void* buffer : buffers_) device_->release(buffer);
 }

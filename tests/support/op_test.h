@@ -5,15 +5,12 @@
 #include <string>
 #include <vector>
 
-#include "device.h"
 #include "reference/matrix.h"
+#include "support/device_under_test.h"
 
 namespace gf_test {
 
 using reference::Matrix;
-
-// The device under test with `threads` threads (a GPU has no use for the number).
-std::shared_ptr<gf::Device> make_test_device(int threads);
 
 // Operands of one test on a device. What is uploaded with padding has NaN between its rows, and
 // results begin as NaN, so that reading or leaving out the wrong element shows.
@@ -39,6 +36,14 @@ class TestDevice {
     void* memory = allocate(bytes);
     device_->upload(memory, values.data(), bytes);
     return static_cast<T*>(memory);
+  }
+  // The same where the host reads it too, once the device has been waited for.
+  template <class T>
+  T* shared_array(const std::vector<T>& values) {
+    const size_t bytes = values.size() * sizeof(T);
+    buffers_.push_back(device_->allocate_shared(bytes, "a test's results"));
+    device_->upload(buffers_.back(), values.data(), bytes);
+    return static_cast<T*>(buffers_.back());
   }
   const gf::StepState* state(const gf::StepState& values) { return array<gf::StepState>({values}); }
 

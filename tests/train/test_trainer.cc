@@ -1,57 +1,15 @@
-#include "train/trainer.h"
+#include "train/train_test.h"
 
 #include <cmath>
 #include <limits>
-#include <numeric>
 #include <vector>
 
-#include "data/sample_corpus.h"
 #include "support/support.h"
 #include "train/evaluate.h"
 
 namespace {
 
-constexpr int32_t kLength = 32;
-
-gf_model_config small_config(gf_mixer mixer) {
-  gf_model_config c = gf::default_config(mixer);
-  c.vocab_size = 128;
-  c.max_seq_len = kLength;
-  c.num_layers = 2;
-  c.model_dim = 32;
-  c.reduced_dim = 8;
-  c.ff_dim = 64;
-  return c;
-}
-
-std::shared_ptr<gf::Model> make_model(gf_mixer mixer, int threads = 2) {
-  auto model = std::make_shared<gf::Model>(gf::make_cpu_device({threads}),
-                                           gf::ModelConfig(small_config(mixer)));
-  model->initialise(3);
-  return model;
-}
-
-std::shared_ptr<const gf::Dataset> make_data(int64_t chunks, uint64_t seed = 1) {
-  const std::string text = gf::sample_text(seed, static_cast<size_t>(chunks * kLength));
-  return std::make_shared<gf::Dataset>(
-      gf::dataset_from_ids(std::vector<int32_t>(text.begin(), text.end()), kLength));
-}
-
-gf::TrainOptions quick_options() {
-  gf::TrainOptions o;
-  o.batch_size = 4;
-  o.epochs = 2;
-  o.seed = 5;
-  o.adamw.schedule.lr = 3e-3;
-  o.adamw.schedule.min_lr = 3e-4;
-  o.adamw.schedule.warmup_steps = 5;
-  return o;
-}
-
-std::vector<float> values(const gf::Model& model) {
-  const gf::Mat& flat = model.parameters().value;
-  return {flat.data, flat.data + flat.size()};
-}
+using namespace gf_test;
 
 // What a model that knows no more than how often each byte occurs would reach.
 double unigram_entropy(const gf::Dataset& data) {
@@ -70,8 +28,8 @@ void both_models_learn(void**) {
     auto model = make_model(mixer);
     gf::TrainOptions options = quick_options();
     options.batch_size = 16;
-    options.epochs = 6;
-    options.adamw.schedule.lr = 1e-2;
+    options.epochs = 8;
+    options.adamw.schedule.lr = 5e-3;
     gf::Trainer trainer(model, make_data(640), options);
     const double first = trainer.step().loss;
     while (!trainer.done()) trainer.step();
