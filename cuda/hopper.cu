@@ -116,7 +116,7 @@ void linear_gelu(Gpu& gpu, const Act& x, const Act& weight, const float* bias,
   if (x.cols <= kStreamInner) {
     run_stream<Stream<128, 16, 1>>(gpu, "linear_gelu", x, weight, weight.rows, x.cols, epilogue);
   } else {
-    launch_product<Tile<128, 128, 3, 2>>(gpu, "linear_gelu", x, weight, x.rows, weight.rows, x.cols,
+    launch_product<Tile<128, 128, 6, 1>>(gpu, "linear_gelu", x, weight, x.rows, weight.rows, x.cols,
                                          epilogue);
   }
 }
@@ -128,7 +128,7 @@ void gelu_backward(Gpu& gpu, const Act& dy, const Act& weight, const Act& u, con
     run_stream<Stream<128, 16, 1, true>>(gpu, "gelu_backward", dy, weight, weight.cols, dy.cols,
                                          epilogue);
   } else {
-    launch_product<Tile<128, 128, 3, 1, false, true>>(gpu, "gelu_backward", dy, weight, dy.rows,
+    launch_product<Tile<128, 128, 6, 1, false, true>>(gpu, "gelu_backward", dy, weight, dy.rows,
                                                       weight.cols, dy.cols, epilogue);
   }
 }
