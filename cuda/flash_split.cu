@@ -53,7 +53,7 @@ __device__ __forceinline__ void add_keys(Tile<kSize> q, Tile<kSize> dout, Tile<k
 // A block takes 64 queries of a head, a warp 16 of them, and goes through the keys. It makes the
 // stats of its queries and leaves them for the next kernel.
 template <int kSize>
-__global__ void __launch_bounds__(kThreads, 1) flash_dq_kernel(const Operands o) {
+__global__ void __launch_bounds__(kThreads) flash_dq_kernel(const Operands o) {
   wait_for_inputs();
   extern __shared__ __align__(128) unsigned char memory[];
   __shared__ float2 stats[kBlock];
