@@ -16,8 +16,8 @@
 namespace gf::cuda::hopper {
 namespace {
 
-constexpr int kRows = 128, kTile = 80, kStages = 3, kSlabs = kWeightedWidth / kSlab;
-constexpr int kProducts = kRows / 64 * kGroup, kThreads = kProducts + kGroup;
+constexpr int kRows = 128, kTile = 80, kStages = 4, kAhead = 2, kSlabs = kWeightedWidth / kSlab;
+constexpr int kThreads = kRows / 64 * kGroup;
 constexpr int kScores = kTile / 2, kSums = kWeightedWidth / 2;  // accumulators of a thread
 constexpr uint32_t kSlabA = kRows * 128, kSlabB = kTile * 128;
 constexpr uint32_t kStageBytes = kSlabs * kSlabB, kStagesAt = kSlabs * kSlabA;
@@ -213,7 +213,7 @@ class Memory {
   __device__ void init() const {
     for (int i = 0; i < kStages; ++i) {
       barrier_init(full(i), 1);
-      barrier_init(empty(i), kProducts / kWarp);
+      barrier_init(empty(i), kThreads / kWarp);
     }
     barrier_init(full_a(), 1);
     barrier_init_fence();
@@ -223,20 +223,23 @@ class Memory {
   uint32_t base_;
 };
 
-// By one thread: the block's rows of a, and tiles first to end - 1 of b.
-__device__ void load(const Memory& memory, const CUtensorMap& a, const CUtensorMap& b, int first,
-                     int end) {
+// Both by one thread.
+__device__ __forceinline__ void load_a(const Memory& memory, const CUtensorMap& a) {
   arrive_expecting(memory.full_a(), kSlabs * kSlabA);
+#pragma unroll
   for (int slab = 0; slab < kSlabs; ++slab) {
     load_tile(memory.a(slab), a, slab * kSlab, blockIdx.x * kRows, memory.full_a());
   }
-  for (int tile = first; tile < end; ++tile) {
-    const int stage = (tile - first) % kStages, round = (tile - first) / kStages;
-    if (round > 0) wait(memory.empty(stage), (round - 1) & 1);
-    arrive_expecting(memory.full(stage), kStageBytes);
-    for (int slab = 0; slab < kSlabs; ++slab) {
-      load_tile(memory.b(stage, slab), b, slab * kSlab, tile * kTile, memory.full(stage));
-    }
+}
+// Tile number i of the block's, which is tile `tile` of b.
+__device__ __forceinline__ void load_b(const Memory& memory, const CUtensorMap& b, int i,
+                                       int tile) {
+  const int stage = i % kStages;
+  if (i >= kStages) wait(memory.empty(stage), (i / kStages - 1) & 1);
+  arrive_expecting(memory.full(stage), kStageBytes);
+#pragma unroll
+  for (int slab = 0; slab < kSlabs; ++slab) {
+    load_tile(memory.b(stage, slab), b, slab * kSlab, tile * kTile, memory.full(stage));
   }
 }
 
@@ -258,9 +261,9 @@ __device__ __forceinline__ void score(const Memory& memory, int stage, float (&s
 }
 
 template <class Weights>
-__device__ __forceinline__ void add_up(const Memory& memory, const Weights& weights, int row,
-                                       int first, int last, typename Weights::State& state,
-                                       float (&sums)[kSums]) {
+__device__ __forceinline__ void add_up(const Memory& memory, const CUtensorMap& b,
+                                       const Weights& weights, int row, int first, int last,
+                                       typename Weights::State& state, float (&sums)[kSums]) {
   const bool signals = threadIdx.x % kWarp == 0;
   float s[kScores];
   uint32_t w[kScores / 2];
@@ -282,6 +285,8 @@ __device__ __forceinline__ void add_up(const Memory& memory, const Weights& weig
 #pragma unroll
     for (int k = 0; k < kScores / 2; ++k) asm volatile("" : "+r"(w[k])::"memory");
     if (signals && i > 0) arrive(memory.empty((i - 1) % kStages));
+    // Its place is that of the tile before the last one, which the other warpgroup too has left.
+    if (threadIdx.x == 0 && tile + kAhead < last) load_b(memory, b, i + kAhead, tile + kAhead);
 
     weigh(weights, tile * kTile, row, s, state);
 #pragma unroll
@@ -300,30 +305,6 @@ __device__ __forceinline__ void add_up(const Memory& memory, const Weights& weig
 }
 
 template <class Weights>
-__device__ __forceinline__ void multiply(const Memory& memory, const Weights& weights, int first,
-                                         int last, const Sums& out) {
-  const int row = static_cast<int>(blockIdx.x) * kRows + warpgroup() * 64 + row_of_thread();
-  float sums[kSums];
-#pragma unroll
-  for (int i = 0; i < kSums; ++i) sums[i] = 0;
-  auto state = weights.begin(row);
-  add_up(memory, weights, row, first, last, state, sums);
-  end(weights, row, state);
-  const int column = static_cast<int>(threadIdx.x) % 4 * 2;
-#pragma unroll
-  for (int h = 0; h < 2; ++h) {
-    if (row + 8 * h >= out.rows) continue;
-    float* to =
-        out.data + (static_cast<int64_t>(blockIdx.y) * out.rows + row + 8 * h) * out.ld + column;
-#pragma unroll
-    for (int j = 0; j < kSums / 4; ++j) {
-      *reinterpret_cast<float2*>(to + 8 * j) =
-          make_float2(sums[4 * j + 2 * h], sums[4 * j + 2 * h + 1]);
-    }
-  }
-}
-
-template <class Weights>
 __global__ void __launch_bounds__(kThreads, 1)
     weighted_kernel(const __grid_constant__ CUtensorMap a, const __grid_constant__ CUtensorMap b,
                     int tiles, const Weights weights, const Sums out) {
@@ -331,19 +312,33 @@ __global__ void __launch_bounds__(kThreads, 1)
     extern __shared__ uint8_t shared[];
     const Memory memory(shared);
     if (threadIdx.x == 0) memory.init();
-    if (threadIdx.x == kProducts) prefetch_map(a), prefetch_map(b);
     __syncthreads();
     wait_for_inputs();
     const int splits = static_cast<int>(gridDim.y), split = static_cast<int>(blockIdx.y);
     const int first = static_cast<int>(int64_t{tiles} * split / splits);
     const int last = static_cast<int>(int64_t{tiles} * (split + 1) / splits);
-    // The loading warpgroup gives its registers to the two that multiply.
-    if (warpgroup() == kProducts / kGroup) {
-      asm volatile("setmaxnreg.dec.sync.aligned.u32 24;");
-      if (threadIdx.x == kProducts) load(memory, a, b, first, last);
-    } else {
-      asm volatile("setmaxnreg.inc.sync.aligned.u32 240;");
-      multiply(memory, weights, first, last, out);
+    if (threadIdx.x == 0) {
+      load_a(memory, a);
+      for (int i = 0; i < kAhead && first + i < last; ++i) load_b(memory, b, i, first + i);
+    }
+    const int row = static_cast<int>(blockIdx.x) * kRows + warpgroup() * 64 + row_of_thread();
+    float sums[kSums];
+#pragma unroll
+    for (int i = 0; i < kSums; ++i) sums[i] = 0;
+    auto state = weights.begin(row);
+    add_up(memory, b, weights, row, first, last, state, sums);
+    end(weights, row, state);
+    const int column = static_cast<int>(threadIdx.x) % 4 * 2;
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      if (row + 8 * h >= out.rows) continue;
+      float* to =
+          out.data + (static_cast<int64_t>(split) * out.rows + row + 8 * h) * out.ld + column;
+#pragma unroll
+      for (int j = 0; j < kSums / 4; ++j) {
+        *reinterpret_cast<float2*>(to + 8 * j) =
+            make_float2(sums[4 * j + 2 * h], sums[4 * j + 2 * h + 1]);
+      }
     }
   }
 }
