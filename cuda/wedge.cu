@@ -10,9 +10,9 @@ namespace {
 // rows u and w, which all lanes read, and in a SharedRow's case the workspace rows behind them.
 //
 // At the study's shape in bf16 (M = 4096, r = 32, six offsets) `wedge` reads 0.26 MB and writes 4.1
-// MB, `wedge_contract` reads 4.3 MB and writes 1.0 MB, `wedge_gradient` reads 1.3 MB (each row 13
-// times, out of the caches) and writes 0.26 MB: 1 µs or less each, so that launches and the latency
-// of a chain of loads decide.
+// MB, `wedge_contract` reads 4.3 MB and writes 1.0 MB, `wedge_gradient` reads 1.3 or 2.4 MB (rows
+// of z 13 times, out of the caches) and writes 0.26 MB: 1 µs or less each, so that the launch and
+// the latency of a chain of loads decide.
 
 constexpr int kMaxWarps = 4;
 constexpr size_t kDefaultShared = size_t{48} << 10;
@@ -104,15 +104,21 @@ __global__ void contract_kernel(const T* z, int64_t ldz, const __grid_constant__
   });
 }
 
-// What a pair's u receives along itself; e becomes dv, what v receives.
+// What a pair's u receives along itself; dw becomes dv, what v receives. Like e, dv / c is made in
+// two steps: in the plane, say, it is 0, and c may be large. It is perpendicular to u, as dw is.
 template <class Row>
-__device__ __forceinline__ float owed(const Pair& pair, const Row& dw, Row& e) {
-  const float product = dot(dw, e);
-  const float along_e =
-      __fdividef(pair.is_floored ? 0.0f : product, pair.is_floored ? 1.0f : pair.squared);
+__device__ __forceinline__ float owed(const Row& u, const Square& u_squared, const Pair& pair,
+                                      const Row& e, Row& dw) {
+  const float inverse =
+      __fdividef(pair.is_floored ? 0.0f : 1.0f, pair.is_floored ? 1.0f : pair.squared);
+  const float along_e = dot(dw, e) * inverse;
+  add(-along_e, e, dw);
+  add(-quotient(dot(dw, u), u_squared), u, dw);
+  const float rest = dot(dw, e) * inverse;
+  add(-rest, e, dw);
 #pragma unroll
-  for (int i = 0; i < e.size(); ++i) e[i] = pair.c * fmaf(-along_e, e[i], dw[i]);
-  return pair.c * along_e * pair.squared;
+  for (int i = 0; i < dw.size(); ++i) dw[i] *= pair.c;
+  return pair.c * (along_e + rest) * pair.squared;
 }
 
 // to += the parts of row `row` of y, of its first half (P w) or the second (Pᵀ u).
@@ -157,14 +163,15 @@ __global__ void gradient_kernel(const T* z, int64_t ldz, const __grid_constant__
     const int offset = offsets.at[is_u ? turn : is_turn ? turn - offsets.count : 0];
     const bool is_valid = is_u ? offset <= t : is_turn && offset < offsets.length - t;
     const int later = is_u || !is_valid ? 0 : offset, before = is_u && is_valid ? offset : 0;
+    clear(dw);
+    add_parts(y, parts, offsets, row + later, 1, dw, e);
     u.load(z + (row + later) * ldz);
     e.load(z + (row - before) * ldz);
-    const Pair pair = look_at(u, square(u), is_valid, offsets.valid(t + later), e);
-    clear(dw);
-    add_parts(y, parts, offsets, row + later, 1, dw, u);
-    const float along = owed(pair, dw, e);
+    const Square u_squared = square(u);
+    const Pair pair = look_at(u, u_squared, is_valid, offsets.valid(t + later), e);
+    const float along = owed(u, u_squared, pair, e, dw);
     along_u += is_u ? along : 0.0f;
-    add(is_u ? -pair.a : 1.0f, e, sum);
+    add(is_u ? -pair.a : 1.0f, dw, sum);
   }
 #pragma unroll
   for (int other = Row::kLanes; other < Row::kLanes * kShares<Row>; other *= 2) {
