@@ -189,7 +189,7 @@ __global__ void finish_step_kernel(const LossSum* loss, const double* squared_no
 
 void CudaOps::squared_norm(const Mat& grad, double* out) {
   const Range range(device_, "squared_norm");
-  gpu_.join();  // the last gradients
+  join();  // the last gradients
   const int64_t count = grad.size();
   const int64_t quads = begins_on_16(grad.data) ? count / kQuad : 0;
   const auto blocks = static_cast<int>(std::clamp<int64_t>(ceil_div(count, kThreads * kQuad), 1,

@@ -89,8 +89,8 @@ class Profile {
 // can be captured.
 class GraphRecording final : public Recording {
  public:
-  GraphRecording(Gpu& gpu, const Profile& profile, std::function<void()> work)
-      : gpu_(gpu), profile_(profile), work_(std::move(work)) {}
+  GraphRecording(Gpu& gpu, CudaOps& ops, const Profile& profile, std::function<void()> work)
+      : gpu_(gpu), ops_(ops), profile_(profile), work_(std::move(work)) {}
   ~GraphRecording() override {
     if (graph_) cudaGraphExecDestroy(graph_);
   }
@@ -109,13 +109,13 @@ class GraphRecording final : public Recording {
  private:
   void capture() {
     cudaGraph_t graph = nullptr;
-    gpu_.join();
+    ops_.join();
     check(cudaStreamBeginCapture(gpu_.stream(), cudaStreamCaptureModeThreadLocal),
           "cudaStreamBeginCapture");
     try {
       work_();
     } catch (...) {
-      gpu_.forget();
+      ops_.forget();
       cudaStreamEndCapture(gpu_.stream(), &graph);
       if (graph) cudaGraphDestroy(graph);
       cudaGetLastError();
@@ -128,6 +128,7 @@ class GraphRecording final : public Recording {
   }
 
   Gpu& gpu_;
+  CudaOps& ops_;
   const Profile& profile_;
   std::function<void()> work_;
   bool has_run_ = false;
@@ -181,12 +182,12 @@ class CudaDevice final : public Device {
 
   void upload(void* to, const void* from, size_t bytes) override {
     gpu_.activate();
-    gpu_.join();
+    ops_.join();
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, gpu_.stream()), "upload");
   }
   void download(void* to, const void* from, size_t bytes) override {
     gpu_.activate();
-    gpu_.join();
+    ops_.join();
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, gpu_.stream()), "download");
     synchronize();
   }
@@ -194,11 +195,11 @@ class CudaDevice final : public Device {
     check(cudaMemsetAsync(memory, 0, bytes, gpu_.stream()), "cudaMemsetAsync");
   }
   void synchronize() override {
-    gpu_.join();
+    ops_.join();
     check(cudaStreamSynchronize(gpu_.stream()), "an operation on the GPU failed");
   }
   std::unique_ptr<Recording> record(std::function<void()> work) override {
-    return std::make_unique<GraphRecording>(gpu_, profile_, std::move(work));
+    return std::make_unique<GraphRecording>(gpu_, ops_, profile_, std::move(work));
   }
 
   void refresh(const Parameters& parameters) override {

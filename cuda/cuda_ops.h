@@ -1,9 +1,11 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
 #include "device.h"
 #include "gpu.h"
+#include "hopper.h"
 #include "ops.h"
 
 namespace gf::cuda {
@@ -60,16 +62,27 @@ class CudaOps final : public Ops {
                LossSum* loss) override;
   void lm_loss_backward(const Act& h, const Param& tokens, const Batch& batch, const Act& panel,
                         LossSum* loss, const Act& dh) override;
-  void settle() override { gpu_.settle(); }
+  void settle() override;
   void squared_norm(const Mat& grad, double* out) override;
   void adamw(const Parameters& parameters, const AdamW& options, const StepState* state,
              const double* squared_norm, const LossSum* loss) override;
   void finish_step(const LossSum* loss, const double* squared_norm, int64_t sequences,
                    int64_t count, StepState* state, StepResult* results, int64_t capacity) override;
 
+  // What follows waits for all gradients of parameters.
+  void join();
+  // After an error: none is waited for any more.
+  void forget();
+
  private:
+  // weight.grad = dy^T x and, unless it is null, bias = column sums of dy: with the others of a
+  // part of the backward pass when it ends, and beside what follows.
+  void parameter_gradients(const Act& dy, const Act& x, const Linear& layer, float* bias);
+  void make_gradients();
+
   Gpu& gpu_;
-  Device& device_;  // for the names of ranges
+  Device& device_;                                 // for the names of ranges
+  std::vector<hopper::WeightGradient> gradients_;  // to be made
   std::unique_ptr<Products> products_;
   std::unique_ptr<Attention> attention_;
 };

@@ -1,6 +1,5 @@
 #include <algorithm>
 
-#include "column_sums.h"
 #include "cuda_ops.h"
 #include "hopper.h"
 #include "kernel.cuh"
@@ -137,10 +136,7 @@ void CudaOps::gelu_linear_backward(const Act& dy, const Act& u, const Dropout& d
     products_->run(dy, layer.weight.act, du);
     gelu_backward(gpu_, u, dropout, a, du);
   }
-  gpu_.beside([&] {
-    products_->run(transposed(dy), a, layer.weight.grad);
-    column_sums(gpu_, dy, layer.bias.grad.data);
-  });
+  parameter_gradients(dy, a, layer, layer.bias.grad.data);
 }
 
 }  // namespace gf::cuda

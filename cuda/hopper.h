@@ -4,6 +4,8 @@
 // accumulators: for shapes where cuBLASLt would leave a second pass over memory. All matrices are
 // stored by rows; sums are fp32. M rows of a batch; see ops.h for the other letters.
 
+#include <span>
+
 #include "gpu.h"
 #include "ops.h"
 
@@ -49,9 +51,15 @@ void gelu_backward(Gpu& gpu, const Act& dy, const Act& weight, const Act& u, con
 // dx = dy weight, with accumulate added to dx; dy [M, out], weight [out, in], dx [M, in].
 void linear_dx(Gpu& gpu, const Act& dy, const Act& weight, const Act& dx, bool accumulate);
 
-// dw = dy^T x and db = the column sums of dy (unless db is null), with accumulate added to dw
-// (never to db); dy [M, out], x [M, in], dw [out, in].
-void weight_gradient(Gpu& gpu, const Act& dy, const Act& x, const Mat& dw, float* db,
-                     bool accumulate);
+// dw = dy^T x and db = the column sums of dy (unless db is null); dy [M, out], x [M, in], dw [out,
+// in].
+struct WeightGradient {
+  Act dy, x;
+  Mat dw;
+  float* db;
+};
+inline constexpr int kMostGradients = 4;
+// At most that many at once.
+void weight_gradients(Gpu& gpu, std::span<const WeightGradient> gradients);
 
 }  // namespace gf::cuda::hopper

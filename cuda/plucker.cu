@@ -80,10 +80,8 @@ void CudaOps::plucker_backward(const Act& dg, const Act& z, int64_t, int64_t len
                                const Act& dp, const Act& dz) {
   const Range range(device_, "plucker_backward");
   const Offsets offsets(z, length, windows);
-  // One piece of scratch for both parts of y and those of the bias gradient. Vectors begin in it.
-  const int64_t y_size = ceil_div(4 * z.rows * z.cols, kVector) * kVector;
-  float* y = gpu_.scratch<float>(y_size + kMaxParts * dg.cols);
-  float* parts = y + y_size;
+  float* y = gpu_.scratch<float>(4 * z.rows * z.cols);   // in two parts
+  float* parts = gpu_.kept<float>(kMaxParts * dg.cols);  // of the bias gradient
   int64_t count = wedge_product_backward(gpu_, dg, z, offsets, layer, p, y, parts);
   const int y_parts = count > 0 ? 2 : 1;
   if (count == 0) {
@@ -93,8 +91,8 @@ void CudaOps::plucker_backward(const Act& dg, const Act& z, int64_t, int64_t len
     wedge(gpu_, z, offsets, p);
   }
   wedge_gradient(gpu_, z, offsets, y, y_parts, dz);
-  sum_parts(gpu_, parts, count, 1, dg.cols, {{layer.bias.grad.data}});
-  products_->run(transposed(dg), p, layer.weight.grad);
+  gpu_.beside([&] { sum_parts(gpu_, parts, count, 1, dg.cols, {{layer.bias.grad.data}}); });
+  parameter_gradients(dg, p, layer, nullptr);
 }
 
 }  // namespace gf::cuda

@@ -138,6 +138,9 @@ class Cases {
   }
   double outputs(int64_t cols) const { return static_cast<double>(rows_ * cols); }
 
+  struct Layer {
+    int64_t in, out;
+  };
   // y = x w^T + bias, y in the first columns of a matrix of ld.
   void forward(int64_t in, int64_t out, int64_t ld) {
     const Act x = bf16_matrix(m_.x, rows_, in), w = bf16_matrix(m_.w, out, in);
@@ -175,18 +178,37 @@ class Cases {
     add(
         "dw " + std::to_string(out) + "x" + std::to_string(in), static_cast<double>(out * in),
         rows_, Product{transposed(dy), x, dw, false, {}},
-        [this, dy, x, dw, db] { hopper::weight_gradient(gpu_, dy, x, dw, db, false); },
+        [this, dy, x, dw, db] {
+          const hopper::WeightGradient gradients[] = {{dy, x, dw, db}};
+          hopper::weight_gradients(gpu_, gradients);
+        },
         [this, dy, db] { column_sums(gpu_, dy, db); });
   }
   void add_gradients() {
     for (const auto& [in, out] : kLayers) gradient(out, in);
     gradient(256, 496);
+    add_gradients_of("dw of a feed-forward part", {{256, 1024}, {1024, 256}});
+    add_gradients_of("dw of attention", {{256, 768}, {256, 256}});
+    add_gradients_of("dw of Grassmann mixing", {{256, 32}, {496, 256}, {512, 256}});
     for (const int64_t width : {768, 256, 1024, 32}) {
       const Act dy = bf16_matrix(m_.x, rows_, width);
       float* db = reinterpret_cast<float*>(m_.z);
       add("column sums " + std::to_string(width), 0, 0, std::nullopt, nullptr,
           [this, dy, db] { column_sums(gpu_, dy, db); });
     }
+  }
+
+  // Those of a sublayer by one launch, as they are made.
+  void add_gradients_of(const char* name, const std::vector<Layer>& layers) {
+    std::vector<hopper::WeightGradient> gradients;
+    double weights = 0;
+    for (const Layer& l : layers) {
+      gradients.push_back({bf16_matrix(m_.x, rows_, l.out), bf16_matrix(m_.w, rows_, l.in),
+                           fp32_matrix(m_.y, l.out, l.in), reinterpret_cast<float*>(m_.z)});
+      weights += static_cast<double>(l.in * l.out);
+    }
+    add(name, weights, rows_, std::nullopt,
+        [this, gradients] { hopper::weight_gradients(gpu_, gradients); });
   }
 
   void add_gelu() {
@@ -201,34 +223,30 @@ class Cases {
         [this, x, w2, u_in, a, u] { hopper::gelu_backward(gpu_, x, w2, u_in, m_.dropout, a, u); });
   }
 
-  // A panel of the language-model head: the logits or their exponentials e, e times the tokens, and
-  // the gradient of the tokens.
+  // The language-model head's sums of exponentials, and both products of its gradient.
   void add_head() {
-    const int64_t vocabulary = 30522, ld = 30528, whole = 30520, dim = 256;
-    const Act h = bf16_matrix(m_.w, rows_, dim), tokens = bf16_matrix(m_.w, vocabulary, dim);
-    const Act e = bf16_matrix(m_.y, rows_, ld, ld);
-    auto* shift = reinterpret_cast<float*>(m_.bias.value.data);
-    auto* sums = reinterpret_cast<float*>(m_.z);
-    add("head logits", outputs(vocabulary), dim,
-        Product{h, transposed(tokens), e.columns(0, vocabulary), false, {}},
-        [this, h, tokens, shift, e, sums] { hopper::exp_logits(gpu_, h, tokens, shift, e, sums); });
-    const Act e_in = bf16_matrix(m_.x, rows_, whole, ld);
-    add("head e tokens (fp32)", outputs(dim), whole,
-        Product{e_in, tokens.row_range(0, whole), fp32_matrix(m_.y, rows_, dim), false, {}});
-    const Act dy = bf16_matrix(m_.x, rows_, vocabulary, ld);
+    const int64_t vocabulary = 30522, dim = 256;
+    const Act h = bf16_matrix(m_.w, rows_, dim), tokens = bf16_matrix(m_.x, vocabulary, dim);
     const Mat dtokens = fp32_matrix(m_.y, vocabulary, dim);
-    for (const bool accumulate : {false, true}) {
-      add(std::string("head dtokens") + (accumulate ? " added" : ""),
-          static_cast<double>(vocabulary * dim), rows_,
-          Product{transposed(dy), h, dtokens, accumulate, {}}, [this, dy, h, dtokens, accumulate] {
-            hopper::weight_gradient(gpu_, dy, h, dtokens, nullptr, accumulate);
-          });
-    }
+    auto* shift = reinterpret_cast<float*>(m_.bias.value.data);
+    auto* target = reinterpret_cast<const int32_t*>(m_.bias.value.data);
+    auto *weighted = reinterpret_cast<float*>(m_.y), *sums = reinterpret_cast<float*>(m_.z);
+    add("head sums", outputs(vocabulary), dim, std::nullopt, [this, h, tokens, shift, sums] {
+      Act none;
+      none.element = 2;
+      hopper::exp_logits(gpu_, h, tokens, shift, none, sums);
+    });
+    const int64_t splits = hopper::weighted_tokens_splits(gpu_, rows_, vocabulary);
+    add("head weighted tokens", 2 * outputs(vocabulary), dim, std::nullopt,
+        [this, h, tokens, shift, splits, weighted, sums] {
+          hopper::weighted_tokens(gpu_, h, tokens, shift, splits, weighted, sums);
+        });
+    add("head weighted hidden", 2 * outputs(vocabulary), dim, std::nullopt,
+        [this, h, tokens, shift, target, dtokens] {
+          hopper::weighted_hidden(gpu_, tokens, h, shift, target, 1e-3f, dtokens);
+        });
   }
 
-  struct Layer {
-    int64_t in, out;
-  };
   static constexpr Layer kLayers[] = {{256, 768},  {256, 256}, {256, 1024},
                                       {1024, 256}, {512, 256}, {256, 32}};
 

@@ -2,8 +2,8 @@
 //
 //   hopper_check CASE ROWS COLS INNER [DROPOUT]
 //
-// CASE: exp, exp_sums, linear, linear_wide, gelu, gelu_backward, dx, dx_add, gradient,
-// gradient_add. The result of the product is [ROWS, COLS]. Prints one line; status 0 where all
+// CASE: exp, exp_sums, linear, linear_wide, gelu, gelu_backward, dx, dx_add or
+// gradient. The result of the product is [ROWS, COLS]. Prints one line; status 0 where all
 // relative errors are small and nothing was written beside the result. See hopper_check.sh.
 
 #include <algorithm>
@@ -312,22 +312,18 @@ struct Case {
     microseconds = time_of(gpu, body);
   }
 
-  void gradient(bool add) {
+  void gradient() {
     const Act dy = random_matrix(inner, rows, 1.0f), x = random_matrix(inner, cols, 1.0f);
     const gf::Mat dw = {device_array<float>(rows * cols), rows, cols, cols};
     float* db = device_array<float>(rows);
-    auto expected = product(dy, true, x, true, rows, cols, inner);
+    const auto expected = product(dy, true, x, true, rows, cols, inner);
     std::vector<float> sums(rows);
     const auto dys = download(reinterpret_cast<const bf16*>(dy.data), inner * dy.ld);
     for (int64_t k = 0; k < inner; ++k) {
       for (int64_t i = 0; i < rows; ++i) sums[i] += value(dys[k * dy.ld + i]);
     }
-    if (add) {
-      const auto before = random_vector(rows * cols);
-      check(cudaMemcpy(dw.data, before.data(), before.size() * 4, cudaMemcpyHostToDevice), "copy");
-      for (size_t i = 0; i < before.size(); ++i) expected[i] += before[i];
-    }
-    const auto body = [&] { gf::cuda::hopper::weight_gradient(gpu, dy, x, dw, db, add); };
+    const gf::cuda::hopper::WeightGradient gradients[] = {{dy, x, dw, db}};
+    const auto body = [&] { gf::cuda::hopper::weight_gradients(gpu, gradients); };
     run(body);
     verdict.compare("dw", dw.data, rows, cols, cols, expected, 1e-4);
     verdict.compare("db", db, rows, 1, 1, sums, 1e-4);
@@ -343,8 +339,7 @@ struct Case {
     if (name == "gelu_backward") gelu_backward();
     if (name == "dx") dx(false);
     if (name == "dx_add") dx(true);
-    if (name == "gradient") gradient(false);
-    if (name == "gradient_add") gradient(true);
+    if (name == "gradient") gradient();
   }
 };
 

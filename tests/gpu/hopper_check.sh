@@ -72,11 +72,8 @@ gradient 768 256 4096
 gradient 256 512 4096
 gradient 32 256 4096
 gradient 257 40 17
-gradient_add 256 256 1000
 gradient 1024 256 32768
 gradient 256 256 32768
-gradient_add 30522 256 1024
-gradient_add 30522 256 2048
 gradient 50257 256 1024
 END
 echo "$failed failed"
