@@ -235,6 +235,13 @@ __device__ __forceinline__ void transpose_quad(uint32_t (&w)[4]) {
   }
 }
 
+// One store of 16 bytes, where the compiler would make four.
+__device__ __forceinline__ void store16(bf16* to, const uint32_t (&w)[4]) {
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(w[0]), "r"(w[1]),
+               "r"(w[2]), "r"(w[3])
+               : "memory");
+}
+
 // Rows 0 to 15 of `to` = c times the factor of rows g or g + 8; those from `count` on are left as
 // they are. 16 bytes a lane, 32 adjacent ones a row.
 template <int kTiles>
@@ -248,10 +255,7 @@ __device__ __forceinline__ void store_rows(const float (&c)[kTiles][4], float fa
                      pack2(c[n][2] * factor_high, c[n][3] * factor_high),
                      pack2(c[n + 1][2] * factor_high, c[n + 1][3] * factor_high)};
     transpose_quad(w);
-    if (row < count) {
-      *reinterpret_cast<uint4*>(to + row * ld + (n + t % 2) * 8) =
-          make_uint4(w[0], w[1], w[2], w[3]);
-    }
+    if (row < count) store16(to + row * ld + (n + t % 2) * 8, w);
   }
 }
 

@@ -101,7 +101,7 @@ __global__ void __launch_bounds__(kThreads) flash_dq_kernel(const Operands o) {
 
 // A block takes 64 keys of a head, a warp 16 of them, and goes through the queries that see them.
 template <int kSize>
-__global__ void __launch_bounds__(kThreads) flash_dkv_kernel(const Operands o) {
+__global__ void __launch_bounds__(kThreads, 1) flash_dkv_kernel(const Operands o) {
   wait_for_inputs();
   extern __shared__ __align__(128) unsigned char memory[];
   __shared__ __align__(16) float2 stats[2][kBlock];

@@ -21,6 +21,20 @@ int64_t exp_logits_tiles(int64_t vocabulary);
 void exp_logits(Gpu& gpu, const Act& h, const Act& tokens, const float* shift, const Act& e,
                 float* sums);
 
+// The two products of the head's gradient with the logits made anew on the way; D is
+// kWeightedWidth.
+inline constexpr int kWeightedWidth = 256;
+// out[s, i] = the sum of e_ij tokens_j over the s-th part of the vocabulary, sums[s, i] that of
+// e_ij = exp(h_i . tokens_j - shift_i); out [splits, R, D], sums [splits, R].
+int64_t weighted_tokens_splits(const Gpu& gpu, int64_t rows, int64_t vocabulary);
+void weighted_tokens(Gpu& gpu, const Act& h, const Act& tokens, const float* shift, int64_t splits,
+                     float* out, float* sums);
+// dtokens_j = the sum over i of (2^(h_i . tokens_j log2(e) + bias_i) - scale [j = target_i]) h_i.
+// bias and target have weighted_hidden_rows(R) elements: -infinity and -1 beyond R.
+int64_t weighted_hidden_rows(int64_t rows);
+void weighted_hidden(Gpu& gpu, const Act& tokens, const Act& h, const float* bias,
+                     const int32_t* target, float scale, const Mat& dtokens);
+
 // y = x weight^T + bias; x [M, in], weight [out, in], y [M, out].
 void linear(Gpu& gpu, const Act& x, const Act& weight, const float* bias, const Act& y);
 

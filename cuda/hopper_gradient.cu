@@ -15,12 +15,7 @@ struct Gradient {
   float* db;  // or null
   bool accumulate;
 
-  [[maybe_unused]] __device__ void put(int row, int col, float value) const {
-    if (row >= rows || col >= cols) return;
-    float* to = dw + row * ld + col;
-    *to = accumulate ? *to + value : value;
-  }
-  // Of count columns, a power of two; they begin on as many elements where rows do.
+  // Adds or writes kCount columns, as a vector where that is aligned.
   template <class Vector, int kCount>
   __device__ void put(int row, int col, const float (&v)[kCount]) const {
     if (ld % kCount == 0 && row < rows && col + kCount <= cols &&
@@ -39,7 +34,11 @@ struct Gradient {
       return;
     }
 #pragma unroll
-    for (int i = 0; i < kCount; ++i) put(row, col + i, v[i]);
+    for (int i = 0; i < kCount; ++i) {
+      if (row >= rows || col + i >= cols) break;
+      float* to = dw + row * ld + col + i;
+      *to = accumulate ? *to + v[i] : v[i];
+    }
   }
 };
 
@@ -145,7 +144,7 @@ __device__ __forceinline__ void multiply(const Pipeline<T>& pipeline, int count,
 }
 
 template <class T, int kSplit>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks) GF_CLUSTER(kSplit)
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks) GF_CLUSTER(1, kSplit)
     gradient_kernel(const __grid_constant__ CUtensorMap a, const __grid_constant__ CUtensorMap b,
                     int slabs, const Gradient to) {
   if constexpr (kHopper) {
@@ -168,7 +167,6 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) GF_CLUSTER(kSplit)
     const int count = slabs * (rank + 1) / kSplit - first;
     if (warpgroup() == T::kGroups) {
       if (threadIdx.x == T::kProducts) pipeline.load(a, b, row, col, first, count);
-      __syncwarp();
     } else {
       float d[T::kCols / 2] = {}, sums[4] = {};
       multiply<T>(pipeline, count, to.db != nullptr && col == 0, d, sums);

@@ -63,6 +63,16 @@ __device__ __forceinline__ void load_tile(uint32_t to, const CUtensorMap& map, i
       "l"(&map), "r"(barrier), "r"(column), "r"(row)
       : "memory");
 }
+// The same into all blocks of the cluster that the mask names: to the same place of each, and its
+// bytes count at the same barrier of each.
+__device__ __forceinline__ void load_shared_tile(uint32_t to, const CUtensorMap& map, int column,
+                                                 int row, uint32_t barrier, uint16_t mask) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
+      ".multicast::cluster [%0], [%1, {%3, %4}], [%2], %5;" ::"r"(to),
+      "l"(&map), "r"(barrier), "r"(column), "r"(row), "h"(mask)
+      : "memory");
+}
 __device__ __forceinline__ void prefetch_map(const CUtensorMap& map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
 }
@@ -75,6 +85,7 @@ __device__ __forceinline__ void fence_async_proxy() {
 // ---- Clusters --------------------------------------------------------------------------------
 
 __device__ __forceinline__ void cluster_arrive() {
+  __syncwarp();  // by whole warps
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
 }
 __device__ __forceinline__ void cluster_wait() {
@@ -85,6 +96,15 @@ __device__ __forceinline__ uint32_t shared_of_block(uint32_t address, uint32_t r
   uint32_t there;
   asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(rank));
   return there;
+}
+__device__ __forceinline__ uint32_t rank_in_cluster() {
+  uint32_t rank;
+  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
+  return rank;
+}
+__device__ __forceinline__ void arrive_remote(uint32_t barrier_there) {
+  asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(barrier_there)
+               : "memory");
 }
 __device__ __forceinline__ float4 load_remote4(uint32_t address) {
   float4 v;

@@ -23,10 +23,11 @@ inline constexpr int kVector = 8;  // elements that a thread takes at a time, wh
 // ---- Launch ----------------------------------------------------------------------------------
 
 // Every kernel calls this before it touches memory: from sm_90 on a kernel may start while the one
-// before it in the stream drains (programmatic dependent launch), and here waits for its results.
+// before it in the stream still runs (programmatic dependent launch), and here waits for its
+// results; then the one behind it may start.
 __device__ __forceinline__ void wait_for_inputs() {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
+  asm volatile("griddepcontrol.wait; griddepcontrol.launch_dependents;" ::: "memory");
 #endif
 }
 

@@ -178,8 +178,8 @@ void CudaOps::lm_loss(const Act& h, const Param& tokens, const Batch& batch, con
 void CudaOps::lm_loss_backward(const Act& h, const Param& tokens, const Batch& batch,
                                const Act& panel, LossSum* loss, const Act& dh) {
   const Range range(device_, "lm_loss_backward");
-  if (takes_exp_loss_backward(gpu_, h, tokens, panel, dh)) {
-    return exp_loss_backward(gpu_, *products_, h, tokens, batch, panel, loss, dh);
+  if (takes_exp_loss_backward(gpu_, h, tokens, dh)) {
+    return exp_loss_backward(gpu_, h, tokens, batch, loss, dh);
   }
   float* losses = gpu_.scratch<float>(h.rows);
   for (int64_t first = 0; first < h.rows; first += panel.rows) {

@@ -9,6 +9,8 @@
 
 namespace gf::cuda {
 
+class ProductPlan;
+
 // A matrix as it enters or leaves a product: fp32 or bf16 by its element size.
 struct Operand {
   void* data = nullptr;
@@ -44,16 +46,15 @@ class Products {
   void run(const Operand& a, const Operand& b, const Operand& c, const Param& bias);
 
  private:
-  struct Plan;
   using Key = std::array<int64_t, 16>;
 
   void multiply(const Operand& a, const Operand& b, const Operand& c, bool accumulate,
                 const void* bias_as_c, const float* bias);
-  Plan& plan(const Operand& a, const Operand& b, const Operand& c, bool accumulate,
-             const void* bias);
+  ProductPlan& plan(const Operand& a, const Operand& b, const Operand& c, bool accumulate,
+                    const void* bias);
 
   Gpu& gpu_;
-  std::map<Key, std::unique_ptr<Plan>> plans_;
+  std::map<Key, std::unique_ptr<ProductPlan>> plans_;
 };
 
 }  // namespace gf::cuda

@@ -10,9 +10,9 @@ namespace {
 // rows u and w, which all lanes read, and in a SharedRow's case the workspace rows behind them.
 //
 // At the study's shape in bf16 (M = 4096, r = 32, six offsets) `wedge` reads 0.26 MB and writes 4.1
-// MB, `wedge_contract` reads 4.3 MB and writes 1.0 MB, `wedge_gradient` reads 1.3 MB (each row 13
-// times, out of the caches) and writes 0.26 MB: 1 µs or less each, so that launches and the latency
-// of a chain of loads decide.
+// MB, `wedge_contract` reads 4.3 MB and writes 1.0 MB, `wedge_gradient` reads 1.3 or 2.4 MB (rows
+// of z 13 times, out of the caches) and writes 0.26 MB: 1 µs or less each, so that the launch and
+// the latency of a chain of loads decide.
 
 constexpr int kMaxWarps = 4;
 constexpr size_t kDefaultShared = size_t{48} << 10;
@@ -104,69 +104,85 @@ __global__ void contract_kernel(const T* z, int64_t ldz, const __grid_constant__
   });
 }
 
-// dv, what u's gradient gives to v through their pair; e is overwritten with it.
+// What a pair's u receives along itself; dw becomes dv, what v receives. Like e, dv / c is made in
+// two steps: in the plane, say, it is 0, and c may be large. It is perpendicular to u, as dw is.
 template <class Row>
-__device__ __forceinline__ float owed(const Pair& pair, const Row& dw, Row& e) {
-  const float product = dot(dw, e);
-  const float along_e = pair.is_floored ? 0.0f : product / pair.squared;
+__device__ __forceinline__ float owed(const Row& u, const Square& u_squared, const Pair& pair,
+                                      const Row& e, Row& dw) {
+  const float inverse =
+      __fdividef(pair.is_floored ? 0.0f : 1.0f, pair.is_floored ? 1.0f : pair.squared);
+  const float along_e = dot(dw, e) * inverse;
+  add(-along_e, e, dw);
+  add(-quotient(dot(dw, u), u_squared), u, dw);
+  const float rest = dot(dw, e) * inverse;
+  add(-rest, e, dw);
 #pragma unroll
-  for (int i = 0; i < e.size(); ++i) e[i] = pair.c * fmaf(-along_e, e[i], dw[i]);
-  return pair.c * along_e * pair.squared;
+  for (int i = 0; i < dw.size(); ++i) dw[i] *= pair.c;
+  return pair.c * (along_e + rest) * pair.squared;
 }
 
-// Adds the parts of row `row` of y, the first half (P w) or the second (Pᵀ u).
+// to += the parts of row `row` of y, of its first half (P w) or the second (Pᵀ u).
 template <class Row>
-__device__ __forceinline__ void load_parts(const float* y, int parts, const Offsets& offsets,
-                                           int row, int half, Row& to, Row& workspace) {
+__device__ __forceinline__ void add_parts(const float* y, int parts, const Offsets& offsets,
+                                          int row, int half, Row& to, Row& workspace) {
   const int64_t r = offsets.reduced;
-  const float* from = y + (int64_t{2} * row + half) * r;
-  to.load(from);
-  for (int part = 1; part < parts; ++part) {
-    workspace.load(from + part * 2 * r * offsets.rows);
+  for (int part = 0; part < parts; ++part) {
+    workspace.load(y + ((int64_t{part} * offsets.rows + row) * 2 + half) * r);
     add(1.0f, workspace, to);
   }
 }
 
+// In a LaneRow's case the pairs of a token are shared out to four groups of lanes: without that a
+// batch of 4096 tokens leaves a multiprocessor one warp a scheduler, and waits for each load.
+template <class Row>
+constexpr int kShares = std::is_same_v<Row, SharedRow> ? 1 : 4;
+template <class Row>
+constexpr int kGradientTokens = kTokens<Row> / kShares<Row>;
+template <class Row>
+constexpr int kGradientRows = std::is_same_v<Row, SharedRow> ? 4 : 0;
+
 // A token receives as u from its own pairs, and as v from those of the tokens after it that look
 // back at it: their pairs are made again here, which costs less than the memory to keep them in,
-// and needs no atomics.
+// and needs no atomics. The first `count` turns are as u, the others as v.
 template <class Row, class T>
 __global__ void gradient_kernel(const T* z, int64_t ldz, const __grid_constant__ Offsets offsets,
                                 const float* y, int parts, T* dz, int64_t lddz) {
   wait_for_inputs();
-  const int r = offsets.reduced,
-            own = first_token(kTokens<Row>) + static_cast<int>(threadIdx.x) % kWarp / Row::kLanes;
-  const int row = min(own, offsets.rows - 1), t = offsets.position(row), n = offsets.valid(t);
-  Row u = make_row<Row>(4, 0, r), e = make_row<Row>(4, 1, r), dw = make_row<Row>(4, 2, r),
-      sum = make_row<Row>(4, 3, r);
-
-  u.load(z + row * ldz);
-  load_parts(y, parts, offsets, row, 0, sum, e);
-  load_parts(y, parts, offsets, row, 1, dw, e);
-  const float u_squared = dot(u, u);
+  constexpr int kRows = kGradientRows<Row>;
+  const int r = offsets.reduced, lane = static_cast<int>(threadIdx.x) % kWarp;
+  const int own = first_token(kGradientTokens<Row>) + lane / (Row::kLanes * kShares<Row>);
+  const int share = lane / Row::kLanes % kShares<Row>;
+  const int row = min(own, offsets.rows - 1), t = offsets.position(row);
+  Row u = make_row<Row>(kRows, 0, r), e = make_row<Row>(kRows, 1, r),
+      dw = make_row<Row>(kRows, 2, r), sum = make_row<Row>(kRows, 3, r);
+  clear(sum);
   float along_u = 0;
-  for (int k = 0; k < offsets.count; ++k) {
-    const bool is_valid = k < n;
-    e.load(z + (row - (is_valid ? offsets.at[k] : 0)) * ldz);
-    const Pair pair = look_at(u, u_squared, is_valid, n, e);
-    along_u += owed(pair, dw, e);
-    add(-pair.a, e, sum);
-  }
-  if (along_u != 0) add(-along_u / u_squared, u, sum);
-
-  int valid = n;
-  for (int k = 0; k < offsets.count; ++k) {
-    const bool is_valid = offsets.at[k] < offsets.length - t;
-    const int later = is_valid ? offsets.at[k] : 0;
-    valid = max(offsets.valid(t + later, valid), 1);
+  for (int first = 0; first < 2 * offsets.count; first += kShares<Row>) {
+    const int turn = first + share;
+    const bool is_u = turn < offsets.count, is_turn = turn < 2 * offsets.count;
+    const int offset = offsets.at[is_u ? turn : is_turn ? turn - offsets.count : 0];
+    const bool is_valid = is_u ? offset <= t : is_turn && offset < offsets.length - t;
+    const int later = is_u || !is_valid ? 0 : offset, before = is_u && is_valid ? offset : 0;
+    clear(dw);
+    add_parts(y, parts, offsets, row + later, 1, dw, e);
     u.load(z + (row + later) * ldz);
-    e.load(z + row * ldz);
-    const Pair pair = look_at(u, dot(u, u), is_valid, valid, e);
-    load_parts(y, parts, offsets, row + later, 1, dw, u);
-    owed(pair, dw, e);
-    add(1.0f, e, sum);
+    e.load(z + (row - before) * ldz);
+    const Square u_squared = square(u);
+    const Pair pair = look_at(u, u_squared, is_valid, offsets.valid(t + later), e);
+    const float along = owed(u, u_squared, pair, e, dw);
+    along_u += is_u ? along : 0.0f;
+    add(is_u ? -pair.a : 1.0f, dw, sum);
   }
-  if (own < offsets.rows) sum.store(dz + row * lddz);
+#pragma unroll
+  for (int other = Row::kLanes; other < Row::kLanes * kShares<Row>; other *= 2) {
+    along_u += __shfl_xor_sync(0xFFFFFFFFu, along_u, other);
+#pragma unroll
+    for (int i = 0; i < sum.size(); ++i) sum[i] += __shfl_xor_sync(0xFFFFFFFFu, sum[i], other);
+  }
+  u.load(z + row * ldz);
+  add(-quotient(along_u, square(u)), u, sum);
+  add_parts(y, parts, offsets, row, 0, sum, e);
+  if (own < offsets.rows && share == 0) sum.store(dz + row * lddz);
 }
 
 template <class Body>
@@ -178,9 +194,9 @@ void with_row(bool is_aligned, const Offsets& offsets, const Body& body) {
   }
 }
 
-template <class Row, class... Parameters, class... Arguments>
+template <class... Parameters, class... Arguments>
 void launch_rows(Gpu& gpu, const char* what, const Offsets& offsets, int rows_per_warp,
-                 void (*kernel)(Parameters...), Arguments&&... arguments) {
+                 int tokens_per_warp, void (*kernel)(Parameters...), Arguments&&... arguments) {
   const size_t warp_bytes = sizeof(float) * static_cast<size_t>(rows_per_warp * offsets.reduced);
   const int warps =
       warp_bytes == 0
@@ -193,7 +209,7 @@ void launch_rows(Gpu& gpu, const char* what, const Offsets& offsets, int rows_pe
           what);
   }
   launch(gpu, what, kernel,
-         static_cast<unsigned>(ceil_div(offsets.rows, int64_t{warps} * kTokens<Row>)),
+         static_cast<unsigned>(ceil_div(offsets.rows, int64_t{warps} * tokens_per_warp)),
          static_cast<unsigned>(warps * kWarp), bytes, std::forward<Arguments>(arguments)...);
 }
 
@@ -218,8 +234,8 @@ void wedge(Gpu& gpu, const Act& z, const Offsets& offsets, const Act& p) {
     using T = decltype(element);
     with_row(is_vectored(z), offsets, [&](auto row) {
       using Row = decltype(row);
-      launch_rows<Row>(gpu, "wedge", offsets, kWedgeRows<Row>, wedge_kernel<Row, T>,
-                       data<const T>(z), z.ld, offsets, data<T>(p), p.ld);
+      launch_rows(gpu, "wedge", offsets, kWedgeRows<Row>, kTokens<Row>, wedge_kernel<Row, T>,
+                  data<const T>(z), z.ld, offsets, data<T>(p), p.ld);
     });
   });
 }
@@ -229,8 +245,9 @@ void wedge_contract(Gpu& gpu, const Act& z, const Offsets& offsets, const Act& d
     using T = decltype(element);
     with_row(is_vectored(z), offsets, [&](auto row) {
       using Row = decltype(row);
-      launch_rows<Row>(gpu, "wedge_contract", offsets, kWedgeRows<Row>, contract_kernel<Row, T>,
-                       data<const T>(z), z.ld, offsets, data<const T>(dp), dp.ld, y);
+      launch_rows(gpu, "wedge_contract", offsets, kWedgeRows<Row>, kTokens<Row>,
+                  contract_kernel<Row, T>, data<const T>(z), z.ld, offsets, data<const T>(dp),
+                  dp.ld, y);
     });
   });
 }
@@ -241,9 +258,9 @@ void wedge_gradient(Gpu& gpu, const Act& z, const Offsets& offsets, const float*
     using T = decltype(element);
     with_row(is_vectored(z) && is_vectored(dz), offsets, [&](auto row) {
       using Row = decltype(row);
-      const int rows_per_warp = std::is_same_v<Row, SharedRow> ? 4 : 0;
-      launch_rows<Row>(gpu, "wedge_gradient", offsets, rows_per_warp, gradient_kernel<Row, T>,
-                       data<const T>(z), z.ld, offsets, y, parts, data<T>(dz), dz.ld);
+      launch_rows(gpu, "wedge_gradient", offsets, kGradientRows<Row>, kGradientTokens<Row>,
+                  gradient_kernel<Row, T>, data<const T>(z), z.ld, offsets, y, parts, data<T>(dz),
+                  dz.ld);
     });
   });
 }

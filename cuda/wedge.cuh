@@ -77,6 +77,31 @@ __device__ __forceinline__ void clear(Row& row) {
   for (int i = 0; i < row.size(); ++i) row[i] = 0;
 }
 
+// |u|², and its inverse: 0 where u is too short to have one.
+struct Square {
+  float value, inverse;
+};
+
+template <class Row>
+__device__ __forceinline__ Square square(const Row& u) {
+  const float value = dot(u, u);
+  return {value, value > 0x1p-120f ? __fdividef(1.0f, value) : 0.0f};
+}
+
+// x / y to 1 ulp without a branch, and 1 exactly where x = y: an approximate quotient corrected by
+// what it leaves.
+__device__ __forceinline__ float quotient(float x, const Square& y) {
+  const float q = x * y.inverse;
+  return fmaf(fmaf(-q, y.value, x), y.inverse, q);
+}
+
+// To 1 ulp; 0 of what is below the normal numbers.
+__device__ __forceinline__ float root(float x) {
+  float y;
+  asm("sqrt.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 struct Pair {
   float a, c;
   float squared;  // |e|²
@@ -85,21 +110,19 @@ struct Pair {
 
 // On entry e is v. `n` offsets are valid for u; c = 0 where this one is not among them.
 template <class Row>
-__device__ __forceinline__ Pair look_at(const Row& u, float u_squared, bool is_valid, int n,
+__device__ __forceinline__ Pair look_at(const Row& u, const Square& u_squared, bool is_valid, int n,
                                         Row& e) {
   Pair pair;
-  const float along = dot(u, e);
-  pair.a = u_squared > 0 ? along / u_squared : 0.0f;
+  pair.a = quotient(dot(u, e), u_squared);
   add(-pair.a, u, e);
-  const float left = dot(u, e);
-  const float rest = u_squared > 0 ? left / u_squared : 0.0f;
+  const float rest = quotient(dot(u, e), u_squared);
   add(-rest, u, e);
   pair.a += rest;
   pair.squared = dot(e, e);
-  const float s = sqrtf(u_squared) * sqrtf(pair.squared);
+  const float s = root(u_squared.value) * root(pair.squared);
   pair.is_floored = s <= kPlueckerEpsilon;
   const float floored = pair.is_floored ? kPlueckerEpsilon : s;
-  pair.c = is_valid ? 1.0f / (static_cast<float>(n) * floored) : 0.0f;
+  pair.c = __fdividef(is_valid ? 1.0f : 0.0f, static_cast<float>(max(n, 1)) * floored);
   return pair;
 }
 
@@ -111,7 +134,8 @@ __device__ __forceinline__ int look_back(const T* z, int64_t ld, const Offsets& 
   const int n = offsets.valid(offsets.position(row));
   u.load(z + row * ld);
   clear(w);
-  const float u_squared = dot(u, u);
+  const Square u_squared = square(u);
+#pragma unroll 3
   for (int k = 0; k < offsets.count; ++k) {
     const bool is_valid = k < n;
     e.load(z + (row - (is_valid ? offsets.at[k] : 0)) * ld);

@@ -27,9 +27,10 @@ struct Offsets {
   __device__ __forceinline__ int position(int row) const {
     return row % length;
   }
-  // Those valid at a position are the first so many. `n` are known to be valid.
-  __device__ __forceinline__ int valid(int position, int n = 0) const {
-    while (n < count && at[n] <= position) ++n;
+  // Those valid at a position are the first so many; in most rows all of them.
+  __device__ __forceinline__ int valid(int position) const {
+    int n = count;
+    while (n > 0 && at[n - 1] > position) --n;
     return n;
   }
 #endif
@@ -45,13 +46,13 @@ void wedge_contract(Gpu& gpu, const Act& z, const Offsets& offsets, const Act& d
 void wedge_gradient(Gpu& gpu, const Act& z, const Offsets& offsets, const float* y, int parts,
                     const Act& dz);
 
-// In one kernel, for bf16, r = 32, D a multiple of 64 and aligned rows; otherwise they do nothing.
+// In one kernel, for bf16, r = 32 and aligned rows; otherwise they do nothing.
 
-// All of plucker, without p. Returns whether it was done.
+// All of plucker, without p, for D a multiple of 64. Returns whether it was done.
 bool wedge_product(Gpu& gpu, const Act& z, const Offsets& offsets, const Linear& layer,
                    const Act& g);
 
-// y [2, M, 2 r] in two parts, p, and parts [kMaxParts, D] of the bias gradient, for D up to 256.
+// y [2, M, 2 r] in two parts, p, and parts [kMaxParts, D] of the bias gradient, for D = 256 or 128.
 // Returns how many of those it wrote; 0 where it did nothing.
 int64_t wedge_product_backward(Gpu& gpu, const Act& dg, const Act& z, const Offsets& offsets,
                                const Linear& layer, const Act& p, float* y, float* parts);

@@ -21,6 +21,7 @@ constexpr int kPitch = (kChunks + 1) * kChunk;  // bytes of a row of W_plu and o
 constexpr int kSteps = kCoordinates / 16;       // of the product, of 16 coordinates each
 constexpr int kStepsOfStage = 4;                // of each half of the coordinates
 constexpr int kFirstHalf = kStages * kStepsOfStage;
+static_assert(kSteps + 1 == 2 * kFirstHalf);
 
 template <int kWidth>
 struct Shared {
@@ -45,15 +46,15 @@ __device__ __forceinline__ Place place() {
 template <int kWidth>
 __device__ __forceinline__ void load_weight(Shared<kWidth>& shared, const bf16* weight,
                                             int64_t ldw) {
+  const int row = static_cast<int>(threadIdx.x) / 16, slot = static_cast<int>(threadIdx.x) % 16;
 #pragma unroll 1
   for (int stage = 0; stage < kStages; ++stage) {
-    for (int i = static_cast<int>(threadIdx.x); i < kWidth * 16; i += kThreads) {
-      const int row = i / 16, slot = i % 16;
-      const int chunk = stage * 8 + (slot < 8 ? slot : 2 * kFirstHalf + slot - 8);
-      if (chunk < kChunks) {
-        copy_chunk(shared.weight + row * kPitch + chunk * kChunk,
-                   weight + row * ldw + chunk * kVector);
-      }
+    const int chunk = stage * 8 + (slot < 8 ? slot : 2 * kFirstHalf + slot - 8);
+    if (chunk < kChunks) {
+      char* to = shared.weight + row * kPitch + chunk * kChunk;
+      const bf16* from = weight + row * ldw + chunk * kVector;
+#pragma unroll
+      for (int i = 0; i < kWidth; i += kThreads / 16) copy_chunk(to + i * kPitch, from + i * ldw);
     }
     end_stage();
   }
@@ -91,8 +92,10 @@ __device__ __forceinline__ void multiply_stage(const Shared<kWidth>& shared, con
                                                int stage, Sums<kWidth>& sums) {
 #pragma unroll
   for (int i = 0; i < kStepsOfStage; ++i) {
-    const int step = at.k * kFirstHalf + stage * kStepsOfStage + i;
-    if (step < kSteps) multiply_step(shared, at, step, sums);
+    const int step = stage * kStepsOfStage + i;
+    // The second half is one step shorter. Elsewhere nothing branches: steps are to overlap.
+    if (step + 1 == kFirstHalf && at.k == 1) break;
+    multiply_step(shared, at, at.k * kFirstHalf + step, sums);
   }
 }
 

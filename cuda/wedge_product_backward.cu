@@ -18,24 +18,23 @@ using namespace wedge_tile;
 // products begin with the first. At M = 32768 each block goes through eight tiles, some 4 µs each.
 
 constexpr int kPitch = kHalf * kChunk;        // bytes of a row of W_plu, of p and of dp
-constexpr int kMaxWidth = 256;                // D
 constexpr int kShares = 4;                    // warps of a token
 constexpr int kSumChunks = 2 * kReduced / 4;  // float4s of a token's row of y
 
-// Where what lies in shared memory, by D.
-struct Layout {
-  int width;
+// What lies in shared memory; kWidth is D. The sums of a tile's shares take the place of dp and dg.
+template <int kWidth>
+struct Shared {
+  static constexpr int kLeftPitch = (kWidth / kVector + 1) * kChunk;
 
-  __host__ __device__ int left_pitch() const { return (width / kVector + 1) * kChunk; }
-  __host__ __device__ int tile() const { return width * kPitch; }             // p, afterwards dp
-  __host__ __device__ int left() const { return tile() + kTokens * kPitch; }  // dg
-  // The sums of the four shares take the place of dp and dg.
-  __host__ __device__ int tokens() const {
-    const int end = left() + kTokens * left_pitch();
-    const int sums = tile() + kShares * kTokens * kSumChunks * int{sizeof(float4)};
-    return end > sums ? end : sums;
-  }
-  __host__ __device__ int bytes() const { return tokens() + int{sizeof(Tokens)}; }
+  char weight[kWidth * kPitch];
+  union {
+    struct {
+      char tile[kTokens * kPitch];  // p, afterwards dp
+      char left[kTokens * kLeftPitch];
+    };
+    float4 sums[kShares * kTokens * kSumChunks];
+  };
+  Tokens tokens;
 };
 
 struct Matrices {
@@ -44,27 +43,30 @@ struct Matrices {
   bf16* p;
   int64_t ldp;
   float* y;      // [2, M, 64]
-  float* parts;  // [2 gridDim.y, D]
+  float* parts;  // [kParts gridDim.y, D]
 };
 
 // dg of a tile, rows past the last one as the last one, and with the first tile W_plu: D / 4 of its
 // rows a stage.
-__device__ __forceinline__ void load_tile(char* shared, const Layout& layout, const Matrices& m,
-                                          int first, int rows, bool is_first) {
-  const int thread = static_cast<int>(threadIdx.x), chunks = layout.width / kVector;
-  for (int i = thread; i < kTokens * chunks; i += kThreads) {
-    const int token = i / chunks, chunk = i % chunks;
-    copy_chunk(shared + layout.left() + token * layout.left_pitch() + chunk * kChunk,
+template <int kWidth>
+__device__ __forceinline__ void load_tile(Shared<kWidth>& shared, const Matrices& m, int first,
+                                          int rows, bool is_first) {
+  constexpr int kLeftChunks = kWidth / kVector, kStageRows = kWidth / kStages;
+  const int thread = static_cast<int>(threadIdx.x);
+  for (int i = thread; i < kTokens * kLeftChunks; i += kThreads) {
+    const int token = i / kLeftChunks, chunk = i % kLeftChunks;
+    copy_chunk(shared.left + token * shared.kLeftPitch + chunk * kChunk,
                m.dg + min(first + token, rows - 1) * m.lddg + chunk * kVector);
   }
-  const int stage_rows = layout.width / kStages;
+  const int warp = thread / kWarp, chunk = thread % kWarp;
 #pragma unroll 1
   for (int stage = 0; stage < kStages; ++stage) {
-    for (int i = thread; is_first && i < stage_rows * kWarp; i += kThreads) {
-      const int row = stage * stage_rows + i / kWarp, chunk = i % kWarp;
-      if (chunk < kHalf) {
-        copy_chunk(shared + row * kPitch + chunk * kChunk,
-                   m.weight + row * m.ldw + chunk * kVector);
+    if (is_first && chunk < kHalf) {
+      const int64_t from = stage * kStageRows + warp;
+#pragma unroll
+      for (int i = 0; i < kStageRows; i += kThreads / kWarp) {
+        copy_chunk(shared.weight + (from + i) * kPitch + chunk * kChunk,
+                   m.weight + (from + i) * m.ldw + chunk * kVector);
       }
     }
     end_stage();
@@ -83,20 +85,30 @@ __device__ __forceinline__ void write_wedges(const char* tile, const Matrices& m
   }
 }
 
-// The columns of dg whose sums this block makes are the half of its own number; a thread adds up 32
-// rows of one of them.
-__device__ __forceinline__ float add_rows(const char* left, const Layout& layout,
-                                          const Tokens& tokens) {
-  const int thread = static_cast<int>(threadIdx.x), half = layout.width / 2;
-  const int column = thread % (kMaxWidth / 2), begin = thread / (kMaxWidth / 2) * (kTokens / 2);
-  if (column >= half) return 0;
+// Of the column sums of dg a block makes the half of its own number, in as many parts as threads go
+// round: a thread adds up the rows of its part in one column.
+template <int kWidth>
+constexpr int kParts = kThreads / (kWidth / 2);
+
+template <int kWidth>
+__device__ __forceinline__ int bias_column() {
+  return static_cast<int>(blockIdx.x) * (kWidth / 2) + static_cast<int>(threadIdx.x) % (kWidth / 2);
+}
+template <int kWidth>
+__device__ __forceinline__ int bias_part() {
+  return static_cast<int>(threadIdx.x) / (kWidth / 2);
+}
+
+template <int kWidth>
+__device__ __forceinline__ float add_rows(const Shared<kWidth>& shared) {
+  constexpr int kRows = kTokens / kParts<kWidth>;
+  const int column = bias_column<kWidth>(), begin = bias_part<kWidth>() * kRows;
   float sum = 0;
 #pragma unroll 8
-  for (int token = begin; token < begin + kTokens / 2; ++token) {
-    const char* row = left + token * layout.left_pitch();
-    const float value =
-        to_float(reinterpret_cast<const bf16*>(row)[static_cast<int>(blockIdx.x) * half + column]);
-    sum += tokens.is_valid[token] ? value : 0.0f;
+  for (int token = begin; token < begin + kRows; ++token) {
+    const char* row = shared.left + token * shared.kLeftPitch;
+    const float value = to_float(reinterpret_cast<const bf16*>(row)[column]);
+    sum += shared.tokens.is_valid[token] ? value : 0.0f;
   }
   return sum;
 }
@@ -105,28 +117,30 @@ using Sums = float[kTokens / 16][4][4];  // 64 tokens x 32 columns of a warp
 
 // Columns 32 warp to 32 warp + 31 of dp. Those of the last warp are eight fewer: what it reads in
 // their place is the beginning of the next row, and its sums go nowhere.
-__device__ __forceinline__ void multiply_stage(const char* shared, const Layout& layout, int stage,
+template <int kWidth>
+__device__ __forceinline__ void multiply_stage(const Shared<kWidth>& shared, int stage,
                                                Sums& sums) {
+  constexpr int kSteps = kWidth / kStages / 16;
   const int warp = static_cast<int>(threadIdx.x) / kWarp,
             lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int steps = layout.width / kStages / 16;
   const uint32_t left =
-      shared_address(shared) + layout.left() + lane % 16 * layout.left_pitch() + lane / 16 * kChunk;
+      shared_address(shared.left) + lane % 16 * shared.kLeftPitch + lane / 16 * kChunk;
   const uint32_t right =
-      shared_address(shared) + lane % 16 * kPitch + (warp * 4 + lane / 16) * kChunk;
-#pragma unroll 4
-  for (int step = stage * steps; step < (stage + 1) * steps; ++step) {
+      shared_address(shared.weight) + lane % 16 * kPitch + (warp * 4 + lane / 16) * kChunk;
+#pragma unroll
+  for (int i = 0; i < kSteps; ++i) {
+    const int step = stage * kSteps + i;
     uint32_t b[2][4];
 #pragma unroll
     for (int n = 0; n < 2; ++n) load_transposed(b[n], right + step * 16 * kPitch + n * 2 * kChunk);
 #pragma unroll
-    for (int i = 0; i < kTokens / 16; ++i) {
+    for (int m = 0; m < kTokens / 16; ++m) {
       uint32_t a[4];
-      load_matrices(a, left + i * 16 * layout.left_pitch() + step * 2 * kChunk);
+      load_matrices(a, left + m * 16 * shared.kLeftPitch + step * 2 * kChunk);
 #pragma unroll
       for (int n = 0; n < 2; ++n) {
-        multiply(sums[i][2 * n], a, b[n][0], b[n][1]);
-        multiply(sums[i][2 * n + 1], a, b[n][2], b[n][3]);
+        multiply(sums[m][2 * n], a, b[n][0], b[n][1]);
+        multiply(sums[m][2 * n + 1], a, b[n][2], b[n][3]);
       }
     }
   }
@@ -157,8 +171,9 @@ __device__ __forceinline__ int place_of(int share, int token, int chunk) {
 }
 
 // This warp's share of y, then the sum of all shares to memory.
-__device__ __forceinline__ void write_contracted(char* tile, const Tokens& tokens,
-                                                 const Matrices& m, int first, int rows) {
+__device__ __forceinline__ void write_contracted(const char* tile, float4* sums,
+                                                 const Tokens& tokens, const Matrices& m, int first,
+                                                 int rows) {
   const int thread = static_cast<int>(threadIdx.x), share = thread / kWarp % kShares;
   const int own = thread / kWarp / kShares * kWarp + thread % kWarp;
   const int half = static_cast<int>(blockIdx.x);
@@ -168,7 +183,6 @@ __device__ __forceinline__ void write_contracted(char* tile, const Tokens& token
                                              du, dw);
   });
   __syncthreads();
-  float4* sums = reinterpret_cast<float4*>(tile);
 #pragma unroll
   for (int i = 0; i < kReduced / 4; ++i) {
     sums[place_of(share, own, i)] = {du[4 * i], du[4 * i + 1], du[4 * i + 2], du[4 * i + 3]};
@@ -191,97 +205,105 @@ __device__ __forceinline__ void write_contracted(char* tile, const Tokens& token
 }
 
 // A tile up to its dp. Returns what add_rows does.
-__device__ __forceinline__ float product_of_tile(char* shared, const Layout& layout,
-                                                 const Offsets& offsets, const Matrices& m,
-                                                 int first, Sums& sums) {
-  const auto& tokens = *reinterpret_cast<const Tokens*>(shared + layout.tokens());
-  char* tile = shared + layout.tile();
+template <int kWidth>
+__device__ __forceinline__ float product_of_tile(Shared<kWidth>& shared, const Offsets& offsets,
+                                                 const Matrices& m, int first, Sums& sums) {
   const int warp = static_cast<int>(threadIdx.x) / kWarp,
             lane = static_cast<int>(threadIdx.x) % kWarp;
   const int token = warp / kShares * kWarp + lane, half = static_cast<int>(blockIdx.x);
   with_eighth(half * kShares + warp % kShares, [&](auto eighth) {
-    wedge_eighth<decltype(eighth)::value>(tokens.rows[token], tile + token * kPitch, half * kHalf);
+    wedge_eighth<decltype(eighth)::value>(shared.tokens.rows[token], shared.tile + token * kPitch,
+                                          half * kHalf);
   });
   wait_for_stages<3>();
   __syncthreads();
-  write_wedges(tile, m, first, offsets.rows);
-  const float bias = add_rows(shared + layout.left(), layout, tokens);
-  multiply_stage(shared, layout, 0, sums);
+  write_wedges(shared.tile, m, first, offsets.rows);
+  const float bias = add_rows(shared);
+  multiply_stage(shared, 0, sums);
   wait_for_stages<2>();
   __syncthreads();
-  multiply_stage(shared, layout, 1, sums);
+  multiply_stage(shared, 1, sums);
   wait_for_stages<1>();
   __syncthreads();
-  multiply_stage(shared, layout, 2, sums);
+  multiply_stage(shared, 2, sums);
   wait_for_stages<0>();
   __syncthreads();
-  multiply_stage(shared, layout, 3, sums);
+  multiply_stage(shared, 3, sums);
   return bias;
 }
 
+template <int kWidth>
 __global__ void __launch_bounds__(kThreads, 1)
     product_backward_kernel(const __grid_constant__ Offsets offsets,
-                            const __grid_constant__ Matrices all, int width) {
+                            const __grid_constant__ Matrices all) {
   wait_for_inputs();
-  extern __shared__ __align__(16) char shared[];
-  const Layout layout{width};
-  const int half = static_cast<int>(blockIdx.x), thread = static_cast<int>(threadIdx.x);
+  extern __shared__ __align__(16) char memory[];
+  auto& shared = *reinterpret_cast<Shared<kWidth>*>(memory);
   Matrices m = all;
-  m.weight += half * kHalf * kVector;
-  m.p += half * kHalf * kVector;
-  auto& tokens = *reinterpret_cast<Tokens*>(shared + layout.tokens());
-  char* tile = shared + layout.tile();
+  m.weight += static_cast<int>(blockIdx.x) * kHalf * kVector;
+  m.p += static_cast<int>(blockIdx.x) * kHalf * kVector;
 
   const int begin = static_cast<int>(blockIdx.y) * kTokens;
   const int step = static_cast<int>(gridDim.y) * kTokens;
   float bias = 0;
   for (int first = begin; first < offsets.rows; first += step) {
-    load_tile(shared, layout, m, first, offsets.rows, first == begin);
-    look_back(m.z, m.ldz, offsets, first, tokens);
+    load_tile(shared, m, first, offsets.rows, first == begin);
+    look_back(m.z, m.ldz, offsets, first, shared.tokens);
     __syncthreads();
     Sums sums = {};
-    bias += product_of_tile(shared, layout, offsets, m, first, sums);
-    keep_product(tile, sums);
+    bias += product_of_tile(shared, offsets, m, first, sums);
+    keep_product(shared.tile, sums);
     __syncthreads();
-    write_contracted(tile, tokens, m, first, offsets.rows);
+    write_contracted(shared.tile, shared.sums, shared.tokens, m, first, offsets.rows);
     __syncthreads();
   }
-  const int column = thread % (kMaxWidth / 2), part = thread / (kMaxWidth / 2);
-  if (column < width / 2) {
-    all.parts[(static_cast<int>(blockIdx.y) * 2 + part) * width + half * (width / 2) + column] =
-        bias;
-  }
+  const int part = static_cast<int>(blockIdx.y) * kParts<kWidth> + bias_part<kWidth>();
+  m.parts[part * kWidth + bias_column<kWidth>()] = bias;
+}
+
+// Returns the number of parts.
+template <int kWidth>
+int64_t launch_product(Gpu& gpu, const Offsets& offsets, const Matrices& matrices) {
+  const int64_t blocks =
+      std::clamp<int64_t>(std::min(gpu.multiprocessors() / 2, kMaxParts / kParts<kWidth>), 1,
+                          ceil_div(offsets.rows, kTokens));
+  check(cudaFuncSetAttribute(product_backward_kernel<kWidth>,
+                             cudaFuncAttributeMaxDynamicSharedMemorySize,
+                             int{sizeof(Shared<kWidth>)}),
+        "plucker_backward product");
+  launch(gpu, "plucker_backward product", product_backward_kernel<kWidth>,
+         dim3(2, static_cast<unsigned>(blocks)), kThreads, sizeof(Shared<kWidth>), offsets,
+         matrices);
+  return blocks * kParts<kWidth>;
+}
+
+template <int kWidth>
+bool fits(const Gpu& gpu, const Act& dg) {
+  return dg.cols == kWidth && sizeof(Shared<kWidth>) <= gpu.properties().sharedMemPerBlockOptin;
 }
 
 }  // namespace
 
 int64_t wedge_product_backward(Gpu& gpu, const Act& dg, const Act& z, const Offsets& offsets,
                                const Linear& layer, const Act& p, float* y, float* parts) {
-  const Layout layout{static_cast<int>(dg.cols)};
-  if (z.element != sizeof(bf16) || z.cols != kReduced || dg.cols % 64 != 0 || dg.cols > kMaxWidth ||
-      !is_vectored(z) || !is_vectored(dg) || !is_vectored(p) || !is_vectored(layer.weight.act) ||
-      static_cast<size_t>(layout.bytes()) > gpu.properties().sharedMemPerBlockOptin) {
+  const Act& weight = layer.weight.act;
+  if (z.element != sizeof(bf16) || z.cols != kReduced || !is_vectored(z) || !is_vectored(dg) ||
+      !is_vectored(p) || !is_vectored(weight)) {
     return 0;
   }
   const Matrices matrices{data<const bf16>(z),
                           data<const bf16>(dg),
-                          data<const bf16>(layer.weight.act),
+                          data<const bf16>(weight),
                           z.ld,
                           dg.ld,
-                          layer.weight.act.ld,
+                          weight.ld,
                           data<bf16>(p),
                           p.ld,
                           y,
                           parts};
-  const int64_t blocks = std::clamp<int64_t>(
-      gpu.multiprocessors() / 2, 1, std::min<int64_t>(ceil_div(z.rows, kTokens), kMaxParts / 2));
-  check(cudaFuncSetAttribute(product_backward_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             layout.bytes()),
-        "plucker_backward product");
-  launch(gpu, "plucker_backward product", product_backward_kernel,
-         dim3(2, static_cast<unsigned>(blocks)), kThreads, static_cast<size_t>(layout.bytes()),
-         offsets, matrices, static_cast<int>(dg.cols));
-  return 2 * blocks;
+  if (fits<256>(gpu, dg)) return launch_product<256>(gpu, offsets, matrices);
+  if (fits<128>(gpu, dg)) return launch_product<128>(gpu, offsets, matrices);
+  return 0;
 }
 
 }  // namespace gf::cuda

@@ -73,7 +73,7 @@ __device__ __forceinline__ void multiply(float (&c)[4], const uint32_t (&a)[4], 
 // ---- Tokens ----------------------------------------------------------------------------------
 
 // u | w of the tile's tokens, and which of them have a valid offset.
-struct Tokens {
+struct alignas(16) Tokens {
   float rows[kTokens][kRowFloats];
   int32_t is_valid[kTokens];
 };

@@ -110,7 +110,9 @@ GF_INLINE uint64_t permuted(uint64_t seed, uint64_t epoch, uint64_t i, uint64_t 
 // 1 / x; on a GPU by its own instruction, to 1 ulp, instead of a division of ten.
 GF_INLINE float reciprocal(float x) {
 #if defined(__CUDA_ARCH__)
-  return __fdividef(1.0f, x);
+  float y;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
 #else
   return 1.0f / x;
 #endif

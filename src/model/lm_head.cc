@@ -8,8 +8,6 @@ namespace {
 // Rows of logits at a time. Each panel reads and writes the whole gradient of the embedding once,
 // so few rows cost bandwidth and many cost memory: 256 rows of the BERT vocabulary are 31 MB.
 constexpr int64_t kPanelRows = 256;
-// On the fast matrix units of a GPU a panel must be worth several launches: 1,024 rows are 62 MB.
-constexpr int64_t kHalfPanelRows = 1024;
 // Without gradients a panel costs nothing to begin, and its memory comes on top of a training's.
 constexpr int64_t kInferencePanelRows = 128;
 // In bf16 the rows of a panel begin on 16 bytes: matrix units run at a quarter of their speed at
@@ -22,9 +20,7 @@ LmHead::LmHead(const Builder& b) : tokens_(b.param("token_embedding.weight")) {
   b.scratch.rewind(0);
   const int64_t V = b.config.vocab_size();
   const bool is_half = b.shape.product_bytes < static_cast<int32_t>(sizeof(float));
-  const int64_t most = !b.shape.training ? kInferencePanelRows
-                       : is_half         ? kHalfPanelRows
-                                         : kPanelRows;
+  const int64_t most = b.shape.training ? kPanelRows : kInferencePanelRows;
   const int64_t multiple = is_half ? kHalfPanelMultiple : 1;
   const int64_t rows = std::min(most, b.shape.rows());
   panel_ = b.scratch.act(rows, (V + multiple - 1) / multiple * multiple, b.shape.product_bytes);

@@ -1,0 +1,381 @@
+#include <algorithm>
+
+#include "hopper.h"
+#include "hopper_gemm.cuh"
+
+// out = weights(a b^T) b, never holding the products: what attention does with one matrix for keys
+// and values. A block takes 128 rows of a, 64 a warpgroup, and goes through the rows of b 80 at a
+// time. Both products read them from shared memory where they were brought once; the weights go
+// from the accumulators of the first to the registers of the second. While one warpgroup makes
+// weights, the other multiplies.
+//
+// At R = 4096, V = 30522, D = 256 each of the two uses is 128 GFLOP, 180 us at 709 TFLOP/s, and 125
+// million exponentials, 34 us beside the products. Of b every block reads its share out of the
+// second cache, 0.5 GB in all.
+
+namespace gf::cuda::hopper {
+namespace {
+
+constexpr int kRows = 128, kTile = 80, kStages = 4, kAhead = 2, kSlabs = kWeightedWidth / kSlab;
+constexpr int kThreads = kRows / 64 * kGroup;
+constexpr int kScores = kTile / 2, kSums = kWeightedWidth / 2;  // accumulators of a thread
+constexpr uint32_t kSlabA = kRows * 128, kSlabB = kTile * 128;
+constexpr uint32_t kStageBytes = kSlabs * kSlabB, kStagesAt = kSlabs * kSlabA;
+constexpr uint32_t kBarriersAt = kStagesAt + kStages * kStageBytes;
+constexpr size_t kSharedBytes = 1024 + kBarriersAt + (2 * kStages + 1) * sizeof(uint64_t);
+constexpr float kLog2e = 1.44269504f;
+
+// ---- Products --------------------------------------------------------------------------------
+
+#define GF_R16 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
+#define GF_R32 \
+  GF_R16 ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
+#define GF_R40 GF_R32 ", %32, %33, %34, %35, %36, %37, %38, %39"
+#define GF_R48 \
+  GF_R32 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
+#define GF_R64 \
+  GF_R48 ", %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
+#define GF_R80 \
+  GF_R64 ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79"
+#define GF_R96 \
+  GF_R80 ", %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
+#define GF_R112 \
+  GF_R96        \
+  ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111"
+#define GF_R128                                                                                  \
+  GF_R112                                                                                        \
+  ", %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, " \
+  "%127"
+#define GF_D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
+#define GF_D16(i) GF_D4(i), GF_D4(i + 4), GF_D4(i + 8), GF_D4(i + 12)
+#define GF_D48(i) GF_D16(i), GF_D16(i + 16), GF_D16(i + 32)
+
+// d = or += a b^T with 16 values of k, both from shared memory.
+template <bool kAdds>
+__device__ __forceinline__ void multiply_scores(float (&d)[kScores], uint64_t a, uint64_t b) {
+  asm volatile(
+      "{ .reg .pred p; setp.ne.b32 p, %42, 0; "
+      "wgmma.mma_async.sync.aligned.m64n80k16.f32.bf16.bf16 {" GF_R40
+      "}, %40, %41, p, 1, 1, 0, 0; }"
+      : GF_D16(0), GF_D16(16), GF_D4(32), GF_D4(36)
+      : "l"(a), "l"(b), "n"(kAdds ? 1 : 0));
+}
+// d += weights b with 16 rows of b, the weights from registers.
+__device__ __forceinline__ void multiply_weights(float (&d)[kSums], const uint32_t* w, uint64_t b) {
+  asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {" GF_R128
+               "}, {%128, %129, %130, %131}, %132, 1, 1, 1, 1;"
+               : GF_D48(0), GF_D48(48), GF_D16(96), GF_D16(112)
+               : "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3]), "l"(b));
+}
+
+#undef GF_D48
+#undef GF_D16
+#undef GF_D4
+#undef GF_R128
+#undef GF_R112
+#undef GF_R96
+#undef GF_R80
+#undef GF_R64
+#undef GF_R48
+#undef GF_R40
+#undef GF_R32
+#undef GF_R16
+
+// Rows of b as the inner dimension: 8 of them are 1024 bytes apart, blocks of 64 columns a slab.
+__device__ __forceinline__ uint64_t rows_descriptor(uint32_t address) {
+  return descriptor<false>(address) & ~(uint64_t{0x3FFF} << 16) | uint64_t{kSlabB >> 4} << 16;
+}
+
+[[maybe_unused]] __device__ __forceinline__ float exp2_approx(float x) {
+  float y;  // to a relative error of 2^-22, far below bf16's
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// ---- Weights ---------------------------------------------------------------------------------
+// Of the thread's scores s[4 j + 2 h + c]: row h ? 8 below `row` : `row` of a, row 8 j + 2 (lane %
+// 4) + c of the tile of b.
+
+// e^(score - shift of the row of a), and their sums by row.
+struct ByRow {
+  const float* shift;
+  float* sums;      // [splits, rows of a]
+  int rows, count;  // of a, of b
+
+  struct State {
+    float shift[2];
+    float sum[2] = {};
+  };
+  __device__ State begin(int row) const {
+    State state;
+    for (int h = 0; h < 2; ++h) {
+      state.shift[h] = row + 8 * h < rows ? -kLog2e * shift[row + 8 * h] : 0.0f;
+    }
+    return state;
+  }
+  __device__ void weigh(int first, float (&s)[kScores], State& state) const {
+    const int own = first + static_cast<int>(threadIdx.x) % 4 * 2;
+    const bool is_whole = first + kTile <= count;
+#pragma unroll
+    for (int i = 0; i < kScores; ++i) {
+      const int h = i / 2 % 2;
+      s[i] = exp2_approx(fmaf(s[i], kLog2e, state.shift[h]));
+      if (!is_whole && own + i / 4 * 8 + i % 2 >= count) s[i] = 0;
+      state.sum[h] += s[i];
+    }
+  }
+  __device__ void end(int row, State& state) const {
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      state.sum[h] += __shfl_xor_sync(0xFFFFFFFFu, state.sum[h], 1);
+      state.sum[h] += __shfl_xor_sync(0xFFFFFFFFu, state.sum[h], 2);
+      if (threadIdx.x % 4 != 0 || row + 8 * h >= rows) continue;
+      sums[static_cast<int64_t>(blockIdx.y) * rows + row + 8 * h] = state.sum[h];
+    }
+  }
+};
+
+// 2^(score log2(e) + bias of the row of b), less `scale` where the row of a is that one's target.
+struct ByColumn {
+  const float* bias;  // as many as whole tiles of b have rows; -infinity beyond b
+  const int32_t* target;
+  float scale;
+
+  struct State {};
+  __device__ State begin(int) const { return {}; }
+  __device__ void weigh(int first, int row, float (&s)[kScores]) const {
+    const int lane = static_cast<int>(threadIdx.x) % kWarp, quad = lane % 4 * 2;
+#pragma unroll
+    for (int j = 0; j < kTile / 8; ++j) {
+      const float2 b = *reinterpret_cast<const float2*>(bias + first + 8 * j + quad);
+#pragma unroll
+      for (int h = 0; h < 2; ++h) {
+        s[4 * j + 2 * h] = exp2_approx(fmaf(s[4 * j + 2 * h], kLog2e, b.x));
+        s[4 * j + 2 * h + 1] = exp2_approx(fmaf(s[4 * j + 2 * h + 1], kLog2e, b.y));
+      }
+    }
+    const int first_row = row - lane / 4;  // of the warp's 16
+#pragma unroll
+    for (int part = 0; part < kTile; part += kWarp) {
+      const int place = part + lane < kTile ? target[first + part + lane] - first_row : -1;
+      uint32_t hits = __ballot_sync(0xFFFFFFFFu, place >= 0 && place < 16);
+      while (hits != 0) {  // a few of the whole batch
+        const int column = __ffs(static_cast<int>(hits)) - 1;
+        hits &= hits - 1;
+        subtract(__shfl_sync(0xFFFFFFFFu, place, column), part + column, s);
+      }
+    }
+  }
+
+ private:
+  // From the score of row `row` of the warp's and row `column` of the tile.
+  __device__ void subtract(int row, int column, float (&s)[kScores]) const {
+    const int lane = static_cast<int>(threadIdx.x) % kWarp;
+    if (lane / 4 != row % 8 || lane % 4 != column % 8 / 2) return;
+    const int own = column / 8 * 4 + row / 8 * 2 + column % 2;
+#pragma unroll
+    for (int i = 0; i < kScores; ++i) s[i] -= i == own ? scale : 0.0f;
+  }
+};
+
+__device__ void weigh(const ByRow& by, int first, int, float (&s)[kScores], ByRow::State& state) {
+  by.weigh(first, s, state);
+}
+__device__ void weigh(const ByColumn& by, int first, int row, float (&s)[kScores],
+                      ByColumn::State&) {
+  by.weigh(first, row, s);
+}
+__device__ void end(const ByRow& by, int row, ByRow::State& state) {
+  by.end(row, state);
+}
+__device__ void end(const ByColumn&, int, ByColumn::State&) {}
+
+// ---- The kernel ------------------------------------------------------------------------------
+
+// out[split, row of a] of [splits, rows, ld].
+struct Sums {
+  float* data;
+  int64_t ld;
+  int rows;
+};
+
+class Memory {
+ public:
+  __device__ explicit Memory(void* shared) : base_((shared_address(shared) + 1023) & ~1023u) {}
+  __device__ uint32_t a(int slab) const { return base_ + slab * kSlabA; }
+  __device__ uint32_t b(int stage, int slab) const {
+    return base_ + kStagesAt + stage * kStageBytes + slab * kSlabB;
+  }
+  __device__ uint32_t full(int stage) const { return base_ + kBarriersAt + stage * 8; }
+  __device__ uint32_t empty(int stage) const { return full(kStages + stage); }
+  __device__ uint32_t full_a() const { return full(2 * kStages); }
+
+  __device__ void init() const {
+    for (int i = 0; i < kStages; ++i) {
+      barrier_init(full(i), 1);
+      barrier_init(empty(i), kThreads / kWarp);
+    }
+    barrier_init(full_a(), 1);
+    barrier_init_fence();
+  }
+
+ private:
+  uint32_t base_;
+};
+
+// Both by one thread.
+__device__ __forceinline__ void load_a(const Memory& memory, const CUtensorMap& a) {
+  arrive_expecting(memory.full_a(), kSlabs * kSlabA);
+#pragma unroll
+  for (int slab = 0; slab < kSlabs; ++slab) {
+    load_tile(memory.a(slab), a, slab * kSlab, blockIdx.x * kRows, memory.full_a());
+  }
+}
+// Tile number i of the block's, which is tile `tile` of b.
+__device__ __forceinline__ void load_b(const Memory& memory, const CUtensorMap& b, int i,
+                                       int tile) {
+  const int stage = i % kStages;
+  if (i >= kStages) wait(memory.empty(stage), (i / kStages - 1) & 1);
+  arrive_expecting(memory.full(stage), kStageBytes);
+#pragma unroll
+  for (int slab = 0; slab < kSlabs; ++slab) {
+    load_tile(memory.b(stage, slab), b, slab * kSlab, tile * kTile, memory.full(stage));
+  }
+}
+
+__device__ __forceinline__ void score(const Memory& memory, int stage, float (&s)[kScores]) {
+#pragma unroll
+  for (int slab = 0; slab < kSlabs; ++slab) {
+    const uint64_t x = descriptor<false>(memory.a(slab) + warpgroup() * kBlockBytes);
+    const uint64_t y = descriptor<false>(memory.b(stage, slab));
+    if (slab == 0) {
+      multiply_scores<false>(s, x, y);
+    } else {
+      multiply_scores<true>(s, x, y);
+    }
+#pragma unroll
+    for (int i = 1; i < kSlab / 16; ++i) {
+      multiply_scores<true>(s, x + i * kStep<false>, y + i * kStep<false>);
+    }
+  }
+}
+
+template <class Weights>
+__device__ __forceinline__ void add_up(const Memory& memory, const CUtensorMap& b,
+                                       const Weights& weights, int row, int first, int last,
+                                       typename Weights::State& state, float (&sums)[kSums]) {
+  const bool signals = threadIdx.x % kWarp == 0;
+  float s[kScores];
+  uint32_t w[kScores / 2];
+#pragma unroll
+  for (int i = 0; i < kScores; ++i) s[i] = 0;
+#pragma unroll
+  for (int i = 0; i < kScores / 2; ++i) w[i] = 0;
+  wait(memory.full_a(), 0);
+  for (int tile = first; tile < last; ++tile) {
+    const int i = tile - first, stage = i % kStages;
+    wait(memory.full(stage), i / kStages & 1);
+    pin(s);
+    products_begin();
+    score(memory, stage, s);
+    products_commit();
+    products_wait<0>();  // for the weighted sum before, too
+    pin(s);
+    pin(sums);
+#pragma unroll
+    for (int k = 0; k < kScores / 2; ++k) asm volatile("" : "+r"(w[k])::"memory");
+    if (signals && i > 0) arrive(memory.empty((i - 1) % kStages));
+    // Its place is that of the tile before the last one, which the other warpgroup too has left.
+    if (threadIdx.x == 0 && tile + kAhead < last) load_b(memory, b, i + kAhead, tile + kAhead);
+
+    weigh(weights, tile * kTile, row, s, state);
+#pragma unroll
+    for (int k = 0; k < kScores / 2; ++k) w[k] = pack2(s[2 * k], s[2 * k + 1]);
+    const uint64_t y = rows_descriptor(memory.b(stage, 0));
+    pin(sums);
+    products_begin();
+#pragma unroll
+    for (int k = 0; k < kTile / 16; ++k) multiply_weights(sums, w + 4 * k, y + k * kStep<true>);
+    products_commit();
+  }
+  products_wait<0>();
+  pin(sums);
+#pragma unroll
+  for (int k = 0; k < kScores / 2; ++k) asm volatile("" : "+r"(w[k])::"memory");
+}
+
+template <class Weights>
+__global__ void __launch_bounds__(kThreads, 1)
+    weighted_kernel(const __grid_constant__ CUtensorMap a, const __grid_constant__ CUtensorMap b,
+                    int tiles, const Weights weights, const Sums out) {
+  if constexpr (kHopper) {
+    extern __shared__ uint8_t shared[];
+    const Memory memory(shared);
+    if (threadIdx.x == 0) memory.init();
+    __syncthreads();
+    wait_for_inputs();
+    const int splits = static_cast<int>(gridDim.y), split = static_cast<int>(blockIdx.y);
+    const int first = static_cast<int>(int64_t{tiles} * split / splits);
+    const int last = static_cast<int>(int64_t{tiles} * (split + 1) / splits);
+    if (threadIdx.x == 0) {
+      load_a(memory, a);
+      for (int i = 0; i < kAhead && first + i < last; ++i) load_b(memory, b, i, first + i);
+    }
+    const int row = static_cast<int>(blockIdx.x) * kRows + warpgroup() * 64 + row_of_thread();
+    float sums[kSums];
+#pragma unroll
+    for (int i = 0; i < kSums; ++i) sums[i] = 0;
+    auto state = weights.begin(row);
+    add_up(memory, b, weights, row, first, last, state, sums);
+    end(weights, row, state);
+    const int column = static_cast<int>(threadIdx.x) % 4 * 2;
+#pragma unroll
+    for (int h = 0; h < 2; ++h) {
+      if (row + 8 * h >= out.rows) continue;
+      float* to =
+          out.data + (static_cast<int64_t>(split) * out.rows + row + 8 * h) * out.ld + column;
+#pragma unroll
+      for (int j = 0; j < kSums / 4; ++j) {
+        *reinterpret_cast<float2*>(to + 8 * j) =
+            make_float2(sums[4 * j + 2 * h], sums[4 * j + 2 * h + 1]);
+      }
+    }
+  }
+}
+
+template <class Weights>
+void run(Gpu& gpu, const char* what, const Act& a, const Act& b, int64_t splits,
+         const Weights& weights, const Sums& out) {
+  const auto kernel = weighted_kernel<Weights>;
+  allow_shared(kernel, kSharedBytes, what);
+  launch(gpu, what, kernel,
+         dim3(static_cast<unsigned>(ceil_div(a.rows, kRows)), static_cast<unsigned>(splits)),
+         kThreads, kSharedBytes, tensor_map(a, kRows), tensor_map(b, kTile),
+         static_cast<int>(ceil_div(b.rows, kTile)), weights, out);
+}
+
+}  // namespace
+
+int64_t weighted_tokens_splits(const Gpu& gpu, int64_t rows, int64_t vocabulary) {
+  const int64_t blocks = ceil_div(rows, kRows), tiles = ceil_div(vocabulary, kTile);
+  return std::clamp<int64_t>(gpu.multiprocessors() / blocks, 1, tiles);
+}
+
+int64_t weighted_hidden_rows(int64_t rows) {
+  return ceil_div(rows, kTile) * kTile;
+}
+
+void weighted_tokens(Gpu& gpu, const Act& h, const Act& tokens, const float* shift, int64_t splits,
+                     float* out, float* sums) {
+  run(gpu, "weighted_tokens", h, tokens, splits,
+      ByRow{shift, sums, static_cast<int>(h.rows), static_cast<int>(tokens.rows)},
+      {out, kWeightedWidth, static_cast<int>(h.rows)});
+}
+
+void weighted_hidden(Gpu& gpu, const Act& tokens, const Act& h, const float* bias,
+                     const int32_t* target, float scale, const Mat& dtokens) {
+  run(gpu, "weighted_hidden", tokens, h, 1, ByColumn{bias, target, scale},
+      {dtokens.data, dtokens.ld, static_cast<int>(tokens.rows)});
+}
+
+}  // namespace gf::cuda::hopper
