@@ -41,7 +41,7 @@ readonly EPOCH='^train/one_epoch$'
 plain() { build_and_test build . '^$'; }
 asan() { build_and_test build-asan . "$EPOCH" "${SANITIZED[@]}" -DGF_SANITIZE=address,undefined; }
 tsan() {
-  build_and_test build-tsan '^(base/thread_pool|data/|cpu/|train/|api/)' "$EPOCH" \
+  build_and_test build-tsan '^(base/thread_pool|data/|cpu/|ops/|train/|api/)' "$EPOCH" \
     "${SANITIZED[@]}" -DGF_SANITIZE=thread
 }
 

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "io/safetensors.h"
 #include "model/model.h"
+#include "support/device_under_test.h"
 #include "support/support.h"
 
 namespace {
@@ -54,11 +55,11 @@ std::vector<int32_t> ids_of(const gf::SafetensorsFile& file, const std::string& 
   return {wide.begin(), wide.end()};
 }
 
-// The model of a golden file on the CPU, ready to be trained by hand.
+// The model of a golden file on the device under test, ready to be trained by hand.
 struct Subject {
   explicit Subject(const std::string& name)
       : file(gf_test::source_path("golden/" + name + ".safetensors")),
-        model(gf::make_cpu_device({.threads = 2}), config_of(file)),
+        model(gf_test::make_test_device(2), config_of(file)),
         params(model.parameters()),
         arena(model.device(), bytes(), "gradients and moments") {
     lay_out(arena);
@@ -139,18 +140,50 @@ void assert_within(double found, double most, const std::string& what) {
   if (!(found <= most)) fail_msg("%s is off by %.3g, allowed %.3g", what.c_str(), found, most);
 }
 
+// The largest of several distances; what is no number is larger than any.
+struct Largest {
+  double found = 0;
+  std::string what;
+
+  void see(double off, std::string name) {
+    if (off <= found || std::isnan(found)) return;
+    found = off;
+    what = std::move(name);
+  }
+  void assert_within(double most) const {
+    print_message("off most: %s by %.2e\n", what.c_str(), found);
+    ::assert_within(found, most, what);
+  }
+};
+
 // ---- One pass ----------------------------------------------------------------------------------
 
-// All relative: of the loss, and of the norms of the logits and of each gradient.
-constexpr double kLossTolerance = 1e-6;
-constexpr double kLogitsTolerance = 2e-6;
-constexpr double kGradientTolerance = 1e-5;
+// All relative: of the loss, and of the norms of the logits and of each gradient. In bf16 each Act
+// and each weight is off by 1.7e-3 of its norm, and every layer adds its own; losses, means over
+// many tokens, suffer less. fp32 arithmetic with such rounding is off by 4e-4, 9e-3 and 2.5e-2 at
+// most.
+const double kLossTolerance = gf_test::by_precision(1e-6, 2e-3);
+const double kLogitsTolerance = gf_test::by_precision(2e-6, 5e-3);
+const double kGradientTolerance = gf_test::by_precision(1e-5, 5e-2);
 // A gradient that is zero but for rounding (z = 0; r = 2, where a normalised wedge is a constant)
 // has no norm to compare with: at least this share of the whole gradient's counts.
 constexpr double kLeastShare = 1e-3;
 // Where single precision itself is further off, as PyTorch's shows, the library may be too, and
 // some more for another order of operations. Matters for nearly parallel vectors alone.
 constexpr double kSinglePrecisionFactor = 4;
+
+// Rounding turns a wedge by more than its factors, the shorter it is beside their product; with few
+// coordinates (r = 3 and 5) some are short, and the gradient of what z is made with is off by 6e-2.
+double allowed_share(const gf::ParamSpec& spec) {
+  const bool makes_z = spec.name.find("W_red") != std::string::npos;
+  return gf_test::in_bf16() && makes_z ? 2 : 1;
+}
+
+// z within 1e-4 of one line, which is less than bf16 tells apart: directions of wedges are
+// rounding.
+bool is_beyond_bf16(const char* name) {
+  return gf_test::in_bf16() && std::string(name) == "grassmann_nearly_parallel";
+}
 
 double gradient_norm(const Subject& subject) {
   double sum = 0;
@@ -165,9 +198,11 @@ void assert_logits_and_loss(Subject& subject, double loss, const Values& logits)
   const double exact_loss = values_of(subject.file, "loss")[0];
   const double single = kSinglePrecisionFactor *
                         distance(values_of(subject.file, "float32.logits"), exact) / norm(exact);
-  assert_within(distance(logits, exact) / norm(exact), std::max(kLogitsTolerance, single),
-                "logits");
-  assert_within(std::abs(loss / exact_loss - 1), std::max(kLossTolerance, single), "loss");
+  const double logits_off = distance(logits, exact) / norm(exact);
+  const double loss_off = std::abs(loss / exact_loss - 1);
+  print_message("loss off by %.2e, logits by %.2e\n", loss_off, logits_off);
+  assert_within(logits_off, std::max(kLogitsTolerance, single), "logits");
+  assert_within(loss_off, std::max(kLossTolerance, single), "loss");
 }
 
 void assert_gradients(const Subject& subject) {
@@ -186,11 +221,13 @@ void assert_gradients(const Subject& subject) {
     allowed = std::max(allowed, kSinglePrecisionFactor * single / scale);
     gradients.push_back({spec, std::move(exact), scale});
   }
+  Largest largest;
   for (const Gradient& gradient : gradients) {
     const Values found = subject.read(subject.params.grad, gradient.spec);
-    assert_within(distance(found, gradient.exact) / gradient.scale, allowed,
-                  "gradient of " + gradient.spec.name);
+    largest.see(distance(found, gradient.exact) / gradient.scale / allowed_share(gradient.spec),
+                "gradient of " + gradient.spec.name);
   }
+  largest.assert_within(allowed);
 }
 
 void one_pass_agrees(void** name) {
@@ -204,6 +241,13 @@ void one_pass_agrees(void** name) {
   gf::Workspace workspace(subject.model, subject.params,
                           {B, T, subject.device().product_bytes(), true});
   const double loss = subject.pass(workspace.network(B), ids.data());
+  if (is_beyond_bf16(static_cast<const char*>(*name))) {
+    assert_true(std::isfinite(loss));
+    for (const gf::ParamSpec& spec : subject.model.table().specs()) {
+      assert_true(std::isfinite(norm(subject.read(subject.params.grad, spec))));
+    }
+    return;
+  }
   assert_logits_and_loss(subject, loss, logits);
   assert_gradients(subject);
 }
@@ -222,8 +266,13 @@ void windows_are_those_of_the_file(void** name) {
 
 // ---- Ten steps ---------------------------------------------------------------------------------
 
-constexpr double kStepTolerance = 2e-6;  // relative, of losses and gradient norms
-constexpr double kAdamTolerance = 1e-5;  // of the norm of parameters and moments
+// Relative, of losses and gradient norms. Steps in bf16 begin at weights that differ.
+const double kLossesTolerance = gf_test::by_precision(2e-6, 5e-3);
+const double kNormsTolerance = gf_test::by_precision(2e-6, 5e-2);
+// Of the norm of parameters and of moments, which the fp32 arithmetic above leaves off by 3e-3 and
+// 5e-2 in bf16.
+const double kParametersTolerance = gf_test::by_precision(1e-5, 1e-2);
+const double kMomentsTolerance = gf_test::by_precision(1e-5, 1e-1);
 
 gf::AdamW recipe_of(const gf::SafetensorsFile& file) {
   gf::AdamW adamw;
@@ -244,14 +293,18 @@ void forget_key_bias(const gf::ParamSpec& spec, Values& values) {
   std::fill(values.begin() + third, values.begin() + 2 * third, 0.0f);
 }
 
-void assert_adam_state(const Subject& subject, const char* kind, const gf::Mat& flat) {
+void assert_adam_state(const Subject& subject, const char* kind, const gf::Mat& flat,
+                       double tolerance) {
+  Largest largest;
   for (const gf::ParamSpec& spec : subject.model.table().specs()) {
     Values exact = values_of(subject.file, kind + spec.name);
     Values found = subject.read(flat, spec);
     forget_key_bias(spec, exact);
     forget_key_bias(spec, found);
-    assert_within(distance(found, exact), kAdamTolerance * norm(exact), kind + spec.name);
+    const double off = distance(found, exact);
+    if (off != 0) largest.see(off / norm(exact), kind + spec.name);
   }
+  largest.assert_within(tolerance);
 }
 
 void ten_steps_agree(void** name) {
@@ -265,6 +318,7 @@ void ten_steps_agree(void** name) {
 
   gf::Device& device = subject.device();
   gf::Workspace workspace(subject.model, subject.params, {B, T, device.product_bytes(), true});
+  Largest loss_off, norm_off;
   for (size_t step = 0; step < losses.size(); ++step) {
     const std::string at = " of step " + std::to_string(step);
     const gf::StepState state = {.step = static_cast<int64_t>(step)};
@@ -274,16 +328,17 @@ void ten_steps_agree(void** name) {
 
     const double loss =
         subject.pass(workspace.network(B), batches.data() + static_cast<int64_t>(step) * B * T);
-    assert_within(std::abs(loss - losses[step]), kStepTolerance * losses[step], "loss" + at);
+    loss_off.see(std::abs(loss / losses[step] - 1), "loss" + at);
     device.ops().squared_norm(subject.params.grad, subject.squared_norm);
     const double found_norm = std::sqrt(subject.read(subject.squared_norm));
-    assert_within(std::abs(found_norm - norms[step]), kStepTolerance * norms[step],
-                  "gradient norm" + at);
+    norm_off.see(std::abs(found_norm / norms[step] - 1), "gradient norm" + at);
     device.ops().adamw(subject.params, recipe, subject.state, subject.squared_norm, subject.loss);
   }
-  assert_adam_state(subject, "final.", subject.params.value);
-  assert_adam_state(subject, "moment1.", subject.params.moment1);
-  assert_adam_state(subject, "moment2.", subject.params.moment2);
+  loss_off.assert_within(kLossesTolerance);
+  norm_off.assert_within(kNormsTolerance);
+  assert_adam_state(subject, "final.", subject.params.value, kParametersTolerance);
+  assert_adam_state(subject, "moment1.", subject.params.moment1, kMomentsTolerance);
+  assert_adam_state(subject, "moment2.", subject.params.moment2, kMomentsTolerance);
 }
 
 }  // namespace

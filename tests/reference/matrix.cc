@@ -1,8 +1,10 @@
 #include "reference/matrix.h"
 
+#include <algorithm>
 #include <bit>
 #include <limits>
 #include <random>
+#include <thread>
 
 #include "math.h"
 #include "support/support.h"
@@ -18,6 +20,17 @@ Matrix random_matrix(uint64_t seed, int64_t rows, int64_t cols, double deviation
     value = std::bit_cast<float>(rounded);
   }
   return m;
+}
+
+void for_rows(int64_t rows, const std::function<void(int64_t)>& body) {
+  const int64_t count = std::clamp<int64_t>(std::thread::hardware_concurrency(), 1, rows);
+  std::vector<std::thread> threads;
+  for (int64_t n = 0; n < count; ++n) {
+    threads.emplace_back([&, n] {
+      for (int64_t i = n; i < rows; i += count) body(i);
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
 }
 
 double relative_error(const Matrix& a, const Matrix& b) {

@@ -26,6 +26,9 @@ struct Matrix {
 // Normally distributed numbers that bf16 holds exactly, so that every device is given the same.
 Matrix random_matrix(uint64_t seed, int64_t rows, int64_t cols, double deviation = 1.0);
 
+// body(i) for every row i, shared among threads: each writes what is its own alone.
+void for_rows(int64_t rows, const std::function<void(int64_t)>& body);
+
 // ||a - b|| / ||b||; infinity where a is not finite or the shapes differ.
 double relative_error(const Matrix& a, const Matrix& b);
 

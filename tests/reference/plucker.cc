@@ -42,20 +42,19 @@ std::vector<int32_t> valid(const std::vector<int32_t>& windows, int64_t t) {
 Matrix plucker(const Matrix& z, int64_t length, const std::vector<int32_t>& windows,
                const Matrix& weight, const Matrix& bias) {
   Matrix g(z.rows, weight.rows);
-  for (int64_t row = 0; row < z.rows; ++row) {
+  for_rows(z.rows, [&](int64_t row) {
     const std::vector<int32_t> offsets = valid(windows, row % length);
     const double n = static_cast<double>(offsets.size());
     for (const int32_t d : offsets) {
       const std::vector<double> p = wedge(z, row, row - d);
       const double s = std::max(norm_of(p), kFloor);
       for (int64_t o = 0; o < g.cols; ++o) {
-        g(row, o) += bias(0, o) / n;
-        for (size_t c = 0; c < p.size(); ++c) {
-          g(row, o) += weight(o, static_cast<int64_t>(c)) * p[c] / s / n;
-        }
+        double sum = 0;
+        for (size_t c = 0; c < p.size(); ++c) sum += weight(o, static_cast<int64_t>(c)) * p[c];
+        g(row, o) += sum / s / n + bias(0, o) / n;
       }
     }
-  }
+  });
   return g;
 }
 
@@ -74,15 +73,15 @@ PluckerGradients plucker_backward(const Matrix& dg, const Matrix& z, int64_t len
 
       std::vector<double> dp(p.size(), 0.0);  // of p̂ at first
       double along = 0;                       // p · dp̂
-      for (int64_t o = 0; o < dg.cols; ++o) d.bias(0, o) += dg(row, o) / n;
-      for (size_t c = 0; c < p.size(); ++c) {
-        for (int64_t o = 0; o < dg.cols; ++o) {
-          const auto column = static_cast<int64_t>(c);
-          d.weight(o, column) += dg(row, o) * p[c] / std::max(s, kFloor) / n;
-          dp[c] += dg(row, o) * weight(o, column) / n;
+      for (int64_t o = 0; o < dg.cols; ++o) {
+        const double share = dg(row, o) / n, scaled = share / std::max(s, kFloor);
+        d.bias(0, o) += share;
+        for (size_t c = 0; c < p.size(); ++c) {
+          d.weight(o, static_cast<int64_t>(c)) += scaled * p[c];
+          dp[c] += share * weight(o, static_cast<int64_t>(c));
         }
-        along += p[c] * dp[c];
       }
+      for (size_t c = 0; c < p.size(); ++c) along += p[c] * dp[c];
       for (size_t c = 0; c < p.size(); ++c) {
         dp[c] = s > kFloor ? dp[c] / s - p[c] * along / (s * s * s) : dp[c] / kFloor;
         const auto [i, j] = all[c];

@@ -6,27 +6,30 @@ namespace reference {
 
 Matrix linear(const Matrix& x, const Matrix& weight, const Matrix& bias) {
   Matrix y(x.rows, weight.rows);
-  for (int64_t i = 0; i < y.rows; ++i) {
+  for_rows(y.rows, [&](int64_t i) {
     for (int64_t j = 0; j < y.cols; ++j) {
-      y(i, j) = bias(0, j);
-      for (int64_t k = 0; k < x.cols; ++k) y(i, j) += x(i, k) * weight(j, k);
+      double sum = bias(0, j);
+      for (int64_t k = 0; k < x.cols; ++k) sum += x(i, k) * weight(j, k);
+      y(i, j) = sum;
     }
-  }
+  });
   return y;
 }
 
 LinearGradients linear_backward(const Matrix& dy, const Matrix& x, const Matrix& weight) {
   LinearGradients d{Matrix(weight.rows, weight.cols), Matrix(1, weight.rows),
                     Matrix(x.rows, x.cols)};
-  for (int64_t i = 0; i < dy.rows; ++i) {
+  for_rows(dy.rows, [&](int64_t i) {
     for (int64_t j = 0; j < dy.cols; ++j) {
-      d.bias(0, j) += dy(i, j);
-      for (int64_t k = 0; k < x.cols; ++k) {
-        d.weight(j, k) += dy(i, j) * x(i, k);
-        d.x(i, k) += dy(i, j) * weight(j, k);
-      }
+      for (int64_t k = 0; k < x.cols; ++k) d.x(i, k) += dy(i, j) * weight(j, k);
     }
-  }
+  });
+  for_rows(dy.cols, [&](int64_t j) {
+    for (int64_t i = 0; i < dy.rows; ++i) {
+      d.bias(0, j) += dy(i, j);
+      for (int64_t k = 0; k < x.cols; ++k) d.weight(j, k) += dy(i, j) * x(i, k);
+    }
+  });
   return d;
 }
 

@@ -5,6 +5,7 @@
 
 namespace {
 
+using gf_test::kFp32;
 using gf_test::TestDevice;
 using reference::GateParameters;
 using reference::Matrix;
@@ -15,10 +16,24 @@ constexpr uint32_t kSite = 3;
 
 struct Shape {
   int64_t rows, cols, padding;
+  int when = gf_test::kAlways;
 };
 
-constexpr Shape kShapes[] = {{1, 1, 0},     {1, 5, 2},      {3, 16, 1},   {17, 33, 0},
-                             {128, 256, 3}, {1000, 257, 1}, {257, 600, 0}};
+constexpr Shape kShapes[] = {{1, 1, 0},
+                             {1, 5, 2},
+                             {3, 16, 1},
+                             {17, 33, 0},
+                             {128, 256, 3},
+                             {1000, 257, 1},
+                             {257, 600, 0},
+                             {100, 24, 0},
+                             {385, 256, 0, gf_test::kGpuOnly},
+                             {385, 256, 8, gf_test::kGpuOnly},
+                             {385, 256, 1, gf_test::kGpuOnly},
+                             {385, 7, 0, gf_test::kGpuOnly},
+                             {4097, 256, 0, gf_test::kGpuOnly | gf_test::kLarge},
+                             {20001, 24, 0, gf_test::kGpuOnly | gf_test::kLarge},
+                             {300, 2048, 0, gf_test::kGpuOnly | gf_test::kLarge}};
 constexpr float kProbabilities[] = {0.0f, 0.1f};
 
 std::string text(const Shape& s, float probability) {
@@ -48,7 +63,7 @@ gf::Dropout dropout_of(TestDevice& device, float probability) {
 }
 
 void gate_add_norm_is_the_twin(void**) {
-  for (const Shape& s : kShapes) {
+  for (const Shape& s : gf_test::cases_of(kShapes)) {
     for (const float probability : kProbabilities) {
       for (const bool in_place : {false, true}) {
         const Operands o = operands_of(s, probability);
@@ -56,9 +71,9 @@ void gate_add_norm_is_the_twin(void**) {
             reference::gate_add_norm(o.x, o.hg, o.gate, o.parameters, o.factors);
         gf_test::assert_results(
             text(s, probability),
-            {{"x_out", expected.x_out},
-             {"inner_stats", expected.inner_stats},
-             {"outer_stats", expected.outer_stats},
+            {{"x_out", expected.x_out, kFp32},
+             {"inner_stats", expected.inner_stats, kFp32},
+             {"outer_stats", expected.outer_stats, kFp32},
              {"h_out", expected.h_out}},
             [&](TestDevice& device) {
               const gf::Norm inner{device.param(o.parameters.inner_gain),
@@ -82,7 +97,7 @@ void gate_add_norm_is_the_twin(void**) {
 }
 
 void gate_add_norm_backward_is_the_twin(void**) {
-  for (const Shape& s : kShapes) {
+  for (const Shape& s : gf_test::cases_of(kShapes)) {
     for (const float probability : kProbabilities) {
       const Operands o = operands_of(s, probability);
       const Matrix dh_out = random_matrix(8, s.rows, s.cols), dx = random_matrix(9, s.rows, s.cols);
@@ -92,11 +107,11 @@ void gate_add_norm_backward_is_the_twin(void**) {
           reference::gate_add_norm_backward(dh_out, dx, o.x, o.hg, o.gate, o.parameters, o.factors);
       gf_test::assert_results(
           text(s, probability),
-          {{"inner.gain.grad", d.parameters.inner_gain},
-           {"inner.bias.grad", d.parameters.inner_bias},
-           {"outer.gain.grad", d.parameters.outer_gain},
-           {"outer.bias.grad", d.parameters.outer_bias},
-           {"dx", d.x},
+          {{"inner.gain.grad", d.parameters.inner_gain, kFp32},
+           {"inner.bias.grad", d.parameters.inner_bias, kFp32},
+           {"outer.gain.grad", d.parameters.outer_gain, kFp32},
+           {"outer.bias.grad", d.parameters.outer_bias, kFp32},
+           {"dx", d.x, kFp32},
            {"dhg", d.hg},
            {"dgate", d.gate}},
           [&](TestDevice& device) {
@@ -151,5 +166,5 @@ int main() {
       cmocka_unit_test(gate_add_norm_is_the_twin),
       cmocka_unit_test(gate_add_norm_backward_is_the_twin),
   };
-  return cmocka_run_group_tests_name("cpu/gate", tests, nullptr, nullptr);
+  return cmocka_run_group_tests_name("ops/gate", tests, nullptr, nullptr);
 }

@@ -32,6 +32,7 @@ void gelu_and_its_derivative_are_exact_to_3e_7(void**) {
 // x [rows, in] becomes u and a [rows, out]; backward the layer above leads from a back to `in`.
 struct Shape {
   int64_t rows, in, out, padding;
+  int when = gf_test::kAlways;
 };
 
 std::string text(const Shape& s) {
@@ -39,9 +40,21 @@ std::string text(const Shape& s) {
 }
 
 // Rows that begin inside a block of eight random words, rows longer than a tile of the product and
-// than a tile of random words, and the plain case.
-constexpr Shape kShapes[] = {
-    {1, 1, 1, 0}, {3, 5, 13, 2}, {17, 9, 257, 1}, {128, 32, 1024, 0}, {300, 20, 555, 3}};
+// than a tile of random words, the plain case; the study's layer with rows aligned and not.
+constexpr Shape kShapes[] = {{1, 1, 1, 0},
+                             {3, 5, 13, 2},
+                             {17, 9, 257, 1},
+                             {128, 32, 1024, 0},
+                             {300, 20, 555, 3},
+                             {100, 24, 72, 0},
+                             {1, 256, 1024, 0, gf_test::kGpuOnly},
+                             {17, 256, 1024, 8, gf_test::kGpuOnly},
+                             {128, 256, 1024, 0, gf_test::kGpuOnly},
+                             {385, 256, 1024, 0, gf_test::kGpuOnly},
+                             {385, 256, 1024, 1, gf_test::kGpuOnly},
+                             {385, 7, 28, 0, gf_test::kGpuOnly},
+                             {1000, 64, 256, 8, gf_test::kGpuOnly | gf_test::kLarge},
+                             {4097, 256, 1024, 0, gf_test::kGpuOnly | gf_test::kLarge}};
 constexpr gf::StepState kState{.seed = 0x123456789ABCDEF, .step = 77};
 constexpr uint32_t kSite = 5;
 
@@ -60,7 +73,7 @@ gf::Dropout dropout(TestDevice& device, double p) {
 }
 
 void linear_gelu_is_the_twin(void**) {
-  for (const Shape& s : kShapes) {
+  for (const Shape& s : gf_test::cases_of(kShapes)) {
     for (const double p : {0.0, 0.1, 0.5}) {
       const Matrix x = random_matrix(1, s.rows, s.in), weight = random_matrix(2, s.out, s.in, 0.3);
       const Matrix bias = random_matrix(3, 1, s.out);
@@ -69,7 +82,7 @@ void linear_gelu_is_the_twin(void**) {
                               {{"u", u}, {"a", reference::gelu(u, factors(p, s.rows, s.out))}},
                               [&](TestDevice& device) {
                                 const gf::Act u_act = device.result_act(s.rows, s.out, s.padding);
-                                const gf::Act a = device.result_act(s.rows, s.out, s.padding + 1);
+                                const gf::Act a = device.result_act(s.rows, s.out, 2 * s.padding);
                                 device.ops().linear_gelu(device.act(x, s.padding),
                                                          {device.param(weight), device.param(bias)},
                                                          dropout(device, p), u_act, a);
@@ -80,7 +93,7 @@ void linear_gelu_is_the_twin(void**) {
 }
 
 void gelu_linear_backward_is_the_twin(void**) {
-  for (const Shape& s : kShapes) {
+  for (const Shape& s : gf_test::cases_of(kShapes)) {
     for (const double p : {0.0, 0.1, 0.5}) {
       const Matrix dy = random_matrix(1, s.rows, s.in), u = random_matrix(2, s.rows, s.out, 2.0);
       const Matrix weight = random_matrix(3, s.in, s.out), kept = factors(p, s.rows, s.out);
@@ -91,10 +104,10 @@ void gelu_linear_backward_is_the_twin(void**) {
           text(s), {{"a", a}, {"weight.grad", d.weight}, {"bias.grad", d.bias}, {"du", du}},
           [&](TestDevice& device) {
             const gf::Linear layer{device.param(weight), device.param(Matrix(1, s.in))};
-            const gf::Act a_act = device.result_act(s.rows, s.out, s.padding + 1);
+            const gf::Act a_act = device.result_act(s.rows, s.out, 2 * s.padding);
             const gf::Act du_act = device.result_act(s.rows, s.out, s.padding);
             device.ops().gelu_linear_backward(device.act(dy, s.padding),
-                                              device.act(u, s.padding + 2), dropout(device, p),
+                                              device.act(u, 3 * s.padding), dropout(device, p),
                                               layer, a_act, du_act);
             return std::vector{device.read(a_act), device.read(layer.weight.grad),
                                device.read(layer.bias.grad), device.read(du_act)};
@@ -119,5 +132,5 @@ int main() {
       cmocka_unit_test(linear_gelu_is_the_twin),
       cmocka_unit_test(gelu_linear_backward_is_the_twin),
   };
-  return cmocka_run_group_tests_name("cpu/gelu", tests, nullptr, nullptr);
+  return cmocka_run_group_tests_name("ops/gelu", tests, nullptr, nullptr);
 }

@@ -10,20 +10,42 @@ using reference::random_matrix;
 
 struct Shape {
   int64_t rows, in, out, padding;
+  int when = gf_test::kAlways;
 };
 
 // One row and one column; less than a tile; several tiles with a rest both ways; rows that are
-// split finer because there are few columns.
-constexpr Shape kShapes[] = {{1, 1, 1, 0},      {3, 5, 7, 2},      {17, 33, 300, 1},
-                             {128, 256, 96, 0}, {257, 40, 600, 4}, {1000, 64, 1, 3},
-                             {1000, 96, 256, 0}};
+// split finer because there are few columns. Then the study's layers, with rows of its batch and
+// some more, aligned and not.
+constexpr Shape kShapes[] = {{1, 1, 1, 0},
+                             {3, 5, 7, 2},
+                             {17, 33, 300, 1},
+                             {128, 256, 96, 0},
+                             {257, 40, 600, 4},
+                             {1000, 64, 1, 3},
+                             {1000, 96, 256, 0},
+                             {17, 40, 24, 0},
+                             {1, 256, 768, 0, gf_test::kGpuOnly},
+                             {17, 256, 256, 0, gf_test::kGpuOnly},
+                             {128, 1024, 256, 8, gf_test::kGpuOnly},
+                             {385, 256, 768, 0, gf_test::kGpuOnly},
+                             {385, 256, 256, 0, gf_test::kGpuOnly},
+                             {385, 256, 256, 1, gf_test::kGpuOnly},
+                             {385, 256, 32, 0, gf_test::kGpuOnly},
+                             {385, 512, 256, 8, gf_test::kGpuOnly},
+                             {385, 496, 256, 0, gf_test::kGpuOnly},
+                             {385, 256, 1024, 256, gf_test::kGpuOnly},
+                             {385, 1024, 256, 0, gf_test::kGpuOnly},
+                             {1000, 256, 257, 0, gf_test::kGpuOnly | gf_test::kLarge},
+                             {4097, 256, 1024, 0, gf_test::kGpuOnly | gf_test::kLarge},
+                             {4096, 1024, 256, 0, gf_test::kGpuOnly | gf_test::kLarge},
+                             {32768, 256, 32, 0, gf_test::kGpuOnly | gf_test::kLarge}};
 
 std::string text(const Shape& s) {
   return std::to_string(s.rows) + " x " + std::to_string(s.in) + " -> " + std::to_string(s.out);
 }
 
 void linear_is_the_twin(void**) {
-  for (const Shape& s : kShapes) {
+  for (const Shape& s : gf_test::cases_of(kShapes)) {
     const Matrix x = random_matrix(1, s.rows, s.in), weight = random_matrix(2, s.out, s.in);
     const Matrix bias = random_matrix(3, 1, s.out);
     gf_test::assert_results(text(s), {{"y", reference::linear(x, weight, bias)}},
@@ -37,7 +59,7 @@ void linear_is_the_twin(void**) {
 }
 
 void linear_backward_is_the_twin(void**) {
-  for (const Shape& s : kShapes) {
+  for (const Shape& s : gf_test::cases_of(kShapes)) {
     for (const bool accumulate : {false, true}) {
       const Matrix dy = random_matrix(4, s.rows, s.out), x = random_matrix(5, s.rows, s.in);
       const Matrix weight = random_matrix(6, s.out, s.in),
@@ -79,5 +101,5 @@ int main() {
       cmocka_unit_test(linear_is_the_twin),
       cmocka_unit_test(linear_backward_is_the_twin),
   };
-  return cmocka_run_group_tests_name("cpu/linear", tests, nullptr, nullptr);
+  return cmocka_run_group_tests_name("ops/linear", tests, nullptr, nullptr);
 }

@@ -14,6 +14,7 @@ struct Case {
   int64_t sequences, length, reduced, width, padding;
   std::vector<int32_t> windows;
   Matrix z;
+  int when = gf_test::kAlways;
 };
 
 int64_t coordinates(int64_t reduced) {
@@ -47,7 +48,15 @@ Matrix tiny_tokens(Matrix z) {
   return z;
 }
 
-std::vector<Case> cases() {
+// As many as a configuration may have, some of them more than once.
+std::vector<int32_t> many_offsets() {
+  std::vector<int32_t> offsets;
+  for (int32_t i = 0; i < GF_MAX_WINDOWS; ++i) offsets.push_back(1 + i * 7 % 50);
+  return offsets;
+}
+
+// Of all, whatever z is held as.
+std::vector<Case> all_cases() {
   const std::vector<int32_t> published = {1, 2, 4, 8, 12, 16};
   uint64_t seed = 0;
   const auto z = [&](int64_t rows, int64_t cols) { return random_matrix(++seed, rows, cols); };
@@ -70,7 +79,31 @@ std::vector<Case> cases() {
       {"nearly parallel, 1e-2", 2, 30, 32, 16, 0, published, parallel_tokens(z(60, 32), 30, 1e-2)},
       {"nearly parallel, 1e-4", 2, 30, 32, 16, 0, published, parallel_tokens(z(60, 32), 30, 1e-4)},
       {"nearly parallel, 1e-6", 2, 30, 32, 16, 0, published, parallel_tokens(z(60, 32), 30, 1e-6)},
+      {"long, the study's z", 1, 1000, 32, 16, 0, published, z(1000, 32), gf_test::kGpuOnly},
+      {"study, one token", 385, 1, 32, 256, 0, published, z(385, 32), gf_test::kGpuOnly},
+      {"study, three tokens", 129, 3, 32, 256, 0, published, z(387, 32), gf_test::kGpuOnly},
+      {"study, 17 tokens", 23, 17, 32, 256, 0, published, z(391, 32), gf_test::kGpuOnly},
+      {"study, 385 tokens", 1, 385, 32, 256, 0, published, z(385, 32), gf_test::kGpuOnly},
+      {"study, rows apart", 3, 128, 32, 256, 256, published, z(384, 32), gf_test::kGpuOnly},
+      {"study, odd rows", 3, 128, 32, 256, 1, published, z(384, 32), gf_test::kGpuOnly},
+      {"study, one offset", 5, 77, 32, 256, 0, {1}, z(385, 32), gf_test::kGpuOnly},
+      {"study, far offsets", 2, 256, 32, 256, 0, {64, 127, 200}, z(512, 32), gf_test::kGpuOnly},
+      {"study, many offsets", 2, 128, 32, 256, 8, many_offsets(), z(256, 32), gf_test::kGpuOnly},
+      {"study, zero tokens", 3, 128, 32, 256, 0, published, zero_tokens(z(384, 32)),
+       gf_test::kGpuOnly},
+      {"study, nearly parallel", 3, 128, 32, 256, 0, published,
+       parallel_tokens(z(384, 32), 128, 1e-2), gf_test::kGpuOnly},
+      {"wide and long", 3, 129, 64, 256, 0, published, z(387, 64),
+       gf_test::kGpuOnly | gf_test::kLarge},
+      {"a batch of the study", 32, 128, 32, 256, 0, published, z(4096, 32),
+       gf_test::kGpuOnly | gf_test::kLarge},
   };
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> wanted = gf_test::cases_of(all_cases());
+  for (Case& c : wanted) c.z = gf_test::as_held(c.z);
+  return wanted;
 }
 
 void plucker_is_the_twin(void**) {
@@ -107,6 +140,8 @@ void plucker_backward_is_the_twin(void**) {
             device.ops().plucker_backward(device.act(dg, c.padding), device.act(c.z, c.padding),
                                           sequences, c.z.rows / sequences, c.windows, layer, p, dp,
                                           dz);
+            device.ops().settle();
+            device.ops().settle();
           }
           return std::vector{device.read(layer.weight.grad), device.read(layer.bias.grad),
                              device.read(dz)};
@@ -162,5 +197,5 @@ int main() {
       cmocka_unit_test(the_plane_has_no_gradient),
       cmocka_unit_test(a_token_without_a_past_has_exactly_zero),
   };
-  return cmocka_run_group_tests_name("cpu/plucker", tests, nullptr, nullptr);
+  return cmocka_run_group_tests_name("ops/plucker", tests, nullptr, nullptr);
 }

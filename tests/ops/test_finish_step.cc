@@ -106,5 +106,5 @@ int main() {
       cmocka_unit_test(what_is_not_finite_stops_the_state_and_is_reported),
       cmocka_unit_test(a_stopped_state_stays_and_reports_nothing),
   };
-  return cmocka_run_group_tests_name("cpu/finish_step", tests, nullptr, nullptr);
+  return cmocka_run_group_tests_name("ops/finish_step", tests, nullptr, nullptr);
 }
