@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "hopper.h"
-#include "hopper_gemm.cuh"
+#include "hopper_weighted.cuh"
 
 // out = weights(a b^T) b, never holding the products: what attention does with one matrix for keys
 // and values. A block takes 128 rows of a, 64 a warpgroup, and goes through the rows of b 80 at a
@@ -16,81 +16,9 @@
 namespace gf::cuda::hopper {
 namespace {
 
-constexpr int kRows = 128, kTile = 80, kStages = 4, kAhead = 2, kSlabs = kWeightedWidth / kSlab;
-constexpr int kThreads = kRows / 64 * kGroup;
-constexpr int kScores = kTile / 2, kSums = kWeightedWidth / 2;  // accumulators of a thread
-constexpr uint32_t kSlabA = kRows * 128, kSlabB = kTile * 128;
-constexpr uint32_t kStageBytes = kSlabs * kSlabB, kStagesAt = kSlabs * kSlabA;
-constexpr uint32_t kBarriersAt = kStagesAt + kStages * kStageBytes;
-constexpr size_t kSharedBytes = 1024 + kBarriersAt + (2 * kStages + 1) * sizeof(uint64_t);
+using namespace weighted;
+
 constexpr float kLog2e = 1.44269504f;
-
-// ---- Products --------------------------------------------------------------------------------
-
-#define GF_R16 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"
-#define GF_R32 \
-  GF_R16 ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31"
-#define GF_R40 GF_R32 ", %32, %33, %34, %35, %36, %37, %38, %39"
-#define GF_R48 \
-  GF_R32 ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
-#define GF_R64 \
-  GF_R48 ", %48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63"
-#define GF_R80 \
-  GF_R64 ", %64, %65, %66, %67, %68, %69, %70, %71, %72, %73, %74, %75, %76, %77, %78, %79"
-#define GF_R96 \
-  GF_R80 ", %80, %81, %82, %83, %84, %85, %86, %87, %88, %89, %90, %91, %92, %93, %94, %95"
-#define GF_R112 \
-  GF_R96        \
-  ", %96, %97, %98, %99, %100, %101, %102, %103, %104, %105, %106, %107, %108, %109, %110, %111"
-#define GF_R128                                                                                  \
-  GF_R112                                                                                        \
-  ", %112, %113, %114, %115, %116, %117, %118, %119, %120, %121, %122, %123, %124, %125, %126, " \
-  "%127"
-#define GF_D4(i) "+f"(d[i]), "+f"(d[i + 1]), "+f"(d[i + 2]), "+f"(d[i + 3])
-#define GF_D16(i) GF_D4(i), GF_D4(i + 4), GF_D4(i + 8), GF_D4(i + 12)
-#define GF_D48(i) GF_D16(i), GF_D16(i + 16), GF_D16(i + 32)
-
-// d = or += a b^T with 16 values of k, both from shared memory.
-template <bool kAdds>
-__device__ __forceinline__ void multiply_scores(float (&d)[kScores], uint64_t a, uint64_t b) {
-  asm volatile(
-      "{ .reg .pred p; setp.ne.b32 p, %42, 0; "
-      "wgmma.mma_async.sync.aligned.m64n80k16.f32.bf16.bf16 {" GF_R40
-      "}, %40, %41, p, 1, 1, 0, 0; }"
-      : GF_D16(0), GF_D16(16), GF_D4(32), GF_D4(36)
-      : "l"(a), "l"(b), "n"(kAdds ? 1 : 0));
-}
-// d += weights b with 16 rows of b, the weights from registers.
-__device__ __forceinline__ void multiply_weights(float (&d)[kSums], const uint32_t* w, uint64_t b) {
-  asm volatile("wgmma.mma_async.sync.aligned.m64n256k16.f32.bf16.bf16 {" GF_R128
-               "}, {%128, %129, %130, %131}, %132, 1, 1, 1, 1;"
-               : GF_D48(0), GF_D48(48), GF_D16(96), GF_D16(112)
-               : "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3]), "l"(b));
-}
-
-#undef GF_D48
-#undef GF_D16
-#undef GF_D4
-#undef GF_R128
-#undef GF_R112
-#undef GF_R96
-#undef GF_R80
-#undef GF_R64
-#undef GF_R48
-#undef GF_R40
-#undef GF_R32
-#undef GF_R16
-
-// Rows of b as the inner dimension: 8 of them are 1024 bytes apart, blocks of 64 columns a slab.
-__device__ __forceinline__ uint64_t rows_descriptor(uint32_t address) {
-  return descriptor<false>(address) & ~(uint64_t{0x3FFF} << 16) | uint64_t{kSlabB >> 4} << 16;
-}
-
-[[maybe_unused]] __device__ __forceinline__ float exp2_approx(float x) {
-  float y;  // to a relative error of 2^-22, far below bf16's
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 
 // ---- Weights ---------------------------------------------------------------------------------
 // Of the thread's scores s[4 j + 2 h + c]: row h ? 8 below `row` : `row` of a, row 8 j + 2 (lane %
@@ -260,6 +188,36 @@ __device__ __forceinline__ void score(const Memory& memory, int stage, float (&s
   }
 }
 
+// The warpgroups take turns at the tensor cores: left alone they fall into step, and then the cores
+// wait while both make weights. Barrier 1 + g is warpgroup g's; the other one arrives at it.
+class Turns {
+ public:
+  // Warpgroup 0 has the first of `count` turns of each.
+  __device__ explicit Turns(int count) : left_(count) {
+    if (warpgroup() == 1) arrive(1);
+  }
+  __device__ __forceinline__ void wait() const {
+    asm volatile("bar.sync %0, %1;" ::"r"(1 + warpgroup()), "n"(kThreads) : "memory");
+  }
+  __device__ __forceinline__ void give() {
+    --left_;
+    if (warpgroup() == 0 || left_ > 0) arrive(2 - warpgroup());
+  }
+
+ private:
+  __device__ __forceinline__ static void arrive(int barrier) {
+    asm volatile("bar.arrive %0, %1;" ::"r"(barrier), "n"(kThreads) : "memory");
+  }
+  int left_;
+};
+
+__device__ __forceinline__ void weigh_rows(const Memory& memory, int stage,
+                                           const uint32_t (&w)[kScores / 2], float (&sums)[kSums]) {
+  const uint64_t y = rows_descriptor(memory.b(stage, 0));
+#pragma unroll
+  for (int k = 0; k < kTile / 16; ++k) multiply_weights(sums, w + 4 * k, y + k * kStep<true>);
+}
+
 template <class Weights>
 __device__ __forceinline__ void add_up(const Memory& memory, const CUtensorMap& b,
                                        const Weights& weights, int row, int first, int last,
@@ -269,39 +227,56 @@ __device__ __forceinline__ void add_up(const Memory& memory, const CUtensorMap& 
   uint32_t w[kScores / 2];
 #pragma unroll
   for (int i = 0; i < kScores; ++i) s[i] = 0;
+  const auto make_weights = [&](int tile) {
+    weigh(weights, tile * kTile, row, s, state);
 #pragma unroll
-  for (int i = 0; i < kScores / 2; ++i) w[i] = 0;
-  wait(memory.full_a(), 0);
-  for (int tile = first; tile < last; ++tile) {
-    const int i = tile - first, stage = i % kStages;
-    wait(memory.full(stage), i / kStages & 1);
-    pin(s);
-    products_begin();
-    score(memory, stage, s);
-    products_commit();
-    products_wait<0>();  // for the weighted sum before, too
+    for (int k = 0; k < kScores / 2; ++k) w[k] = pack2(s[2 * k], s[2 * k + 1]);
+  };
+  // What has been begun is done, and may be read or written again.
+  const auto finish = [&] {
+    products_wait<0>();
     pin(s);
     pin(sums);
 #pragma unroll
     for (int k = 0; k < kScores / 2; ++k) asm volatile("" : "+r"(w[k])::"memory");
-    if (signals && i > 0) arrive(memory.empty((i - 1) % kStages));
-    // Its place is that of the tile before the last one, which the other warpgroup too has left.
-    if (threadIdx.x == 0 && tile + kAhead < last) load_b(memory, b, i + kAhead, tile + kAhead);
-
-    weigh(weights, tile * kTile, row, s, state);
-#pragma unroll
-    for (int k = 0; k < kScores / 2; ++k) w[k] = pack2(s[2 * k], s[2 * k + 1]);
-    const uint64_t y = rows_descriptor(memory.b(stage, 0));
+  };
+  const int count = last - first;
+  Turns turns(count + 1);
+  wait(memory.full_a(), 0);
+  wait(memory.full(0), 0);
+  turns.wait();
+  pin(s);
+  products_begin();
+  score(memory, 0, s);
+  products_commit();
+  turns.give();
+  finish();
+  for (int i = 0; i + 1 < count; ++i) {
+    const int stage = i % kStages, next = (i + 1) % kStages;
+    make_weights(first + i);
+    wait(memory.full(next), (i + 1) / kStages & 1);
+    turns.wait();
+    pin(s);
     pin(sums);
     products_begin();
-#pragma unroll
-    for (int k = 0; k < kTile / 16; ++k) multiply_weights(sums, w + 4 * k, y + k * kStep<true>);
+    weigh_rows(memory, stage, w, sums);
+    score(memory, next, s);
     products_commit();
+    turns.give();
+    finish();
+    if (signals) arrive(memory.empty(stage));
+    // Its place is that of tile i - 1, which the other warpgroup too is done with by now.
+    const int ahead = i + kAhead + 1;
+    if (threadIdx.x == 0 && ahead < count) load_b(memory, b, ahead, first + ahead);
   }
-  products_wait<0>();
+  make_weights(last - 1);
+  turns.wait();
   pin(sums);
-#pragma unroll
-  for (int k = 0; k < kScores / 2; ++k) asm volatile("" : "+r"(w[k])::"memory");
+  products_begin();
+  weigh_rows(memory, (count - 1) % kStages, w, sums);
+  products_commit();
+  turns.give();
+  finish();
 }
 
 template <class Weights>
@@ -319,7 +294,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     const int last = static_cast<int>(int64_t{tiles} * (split + 1) / splits);
     if (threadIdx.x == 0) {
       load_a(memory, a);
-      for (int i = 0; i < kAhead && first + i < last; ++i) load_b(memory, b, i, first + i);
+      for (int i = 0; i <= kAhead && first + i < last; ++i) load_b(memory, b, i, first + i);
     }
     const int row = static_cast<int>(blockIdx.x) * kRows + warpgroup() * 64 + row_of_thread();
     float sums[kSums];
