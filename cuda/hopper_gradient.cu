@@ -5,10 +5,11 @@
 
 // At M = 4096 a gradient of 64 K to 256 K weights does 0.5 to 2 GFLOP over 4 to 10 MB of operands
 // and has 2 to 8 tiles: too little to fill the chip, and all latency. So those of a sublayer are
-// made by one launch, and every tile is cut along M over the eight blocks of a cluster, which add
+// made by one launch, and every tile is cut along M over the blocks of a cluster, which add
 // up their parts in a fixed order through each other's shared memory: no partial sum reaches device
-// memory. A feed-forward part's two gradients are 16 tiles, 128 blocks: 4.3 GFLOP, 6 us at 709
-// TFLOP/s. Measured on one H100 by cuBLASLt, one by one and with separate sums of columns: 30 us.
+// memory. A feed-forward part's two gradients are 16 tiles on 64 blocks: 4.3 GFLOP, 12 us of half
+// the chip at 709 TFLOP/s of the whole. Measured on one H100 by cuBLASLt, one by one and with
+// separate sums of columns: 30 us.
 
 namespace gf::cuda::hopper {
 namespace {
@@ -127,7 +128,6 @@ __device__ __forceinline__ void multiply(const Pipeline<T>& pipeline, int count,
 }
 
 using Cut = Tile<128, 256, 4, 1, true, true>;
-constexpr int kSplit = 8;
 
 // Up to kMostGradients of them; first_tile[i] is the first of number i's among all tiles.
 struct Group {
@@ -137,6 +137,7 @@ struct Group {
   int first_tile[kMostGradients + 1];
 };
 
+template <int kSplit>
 __global__ void __launch_bounds__(Cut::kThreads, Cut::kBlocks) GF_CLUSTER(1, kSplit)
     gradients_kernel(const __grid_constant__ Group group) {
   if constexpr (kHopper) {
@@ -183,6 +184,14 @@ __global__ void __launch_bounds__(Cut::kThreads, Cut::kBlocks) GF_CLUSTER(1, kSp
   }
 }
 
+template <int kSplit>
+void run(Gpu& gpu, int tiles, const Group& group) {
+  const auto kernel = gradients_kernel<kSplit>;
+  allow_shared(kernel, kGradientBytes<Cut>, "weight_gradients");
+  launch(gpu, "weight_gradients", kernel, dim3(static_cast<unsigned>(tiles), 1, kSplit),
+         Cut::kThreads, kGradientBytes<Cut>, group);
+}
+
 }  // namespace
 
 void weight_gradients(Gpu& gpu, std::span<const WeightGradient> gradients) {
@@ -197,9 +206,16 @@ void weight_gradients(Gpu& gpu, std::span<const WeightGradient> gradients) {
     tiles += static_cast<int>(ceil_div(g.dy.cols, Cut::kRows) * ceil_div(g.x.cols, Cut::kCols));
     group.first_tile[++number] = tiles;
   }
-  allow_shared(gradients_kernel, kGradientBytes<Cut>, "weight_gradients");
-  launch(gpu, "weight_gradients", gradients_kernel, dim3(static_cast<unsigned>(tiles), 1, kSplit),
-         Cut::kThreads, kGradientBytes<Cut>, group);
+  // The blocks of a cluster share one of the chip's eight or so parts. Of 132 multiprocessors 96
+  // surely take clusters of 8, and 112 those of 4; a cluster that waits for others would double the
+  // time. Half the chip is enough: what runs beside has the other half.
+  if (tiles <= 12) {
+    run<8>(gpu, tiles, group);
+  } else if (tiles <= 28) {
+    run<4>(gpu, tiles, group);
+  } else {
+    run<2>(gpu, tiles, group);
+  }
 }
 
 }  // namespace gf::cuda::hopper
