@@ -5,7 +5,10 @@ set(GF_CUDA AUTO CACHE STRING "Build the CUDA backend: ON, OFF, or AUTO (where t
 set(GF_CUDA_ARCHITECTURES "80-real;90a-real;100-real;100-virtual" CACHE STRING
     "GPU architectures: machine code for each, and PTX of the last for those to come")
 set(GF_WITH_CUDA OFF)
-if(GF_CUDA STREQUAL "OFF")
+if(GF_SANITIZE AND GF_CUDA STREQUAL "AUTO")
+  message(STATUS "CUDA backend: left out of a build with sanitizers (tests/gpu/run.sh has the GPU's own)")
+  return()
+elseif(GF_CUDA STREQUAL "OFF")
   return()
 endif()
 

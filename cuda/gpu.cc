@@ -113,14 +113,18 @@ void Gpu::release(void* memory) {
 
 void Gpu::make_queue(Queue& queue) {
   check(cudaStreamCreateWithFlags(&queue.stream, cudaStreamNonBlocking), "cudaStreamCreate");
-  queue.workspace = allocate(kWorkspaceBytes, "workspace of cuBLAS");
+}
+
+// When first asked for: what runs beside seldom needs one.
+void* Gpu::workspace() {
+  if (!queue_->workspace) queue_->workspace = allocate(kWorkspaceBytes, "workspace of cuBLAS");
+  return queue_->workspace;
 }
 
 void* Gpu::scratch_bytes(size_t bytes) {
   if (bytes > queue_->scratch_size) {
-    const size_t size = std::max(bytes, 2 * queue_->scratch_size);
-    queue_->scratch = allocate(size, "scratch of an operation");
-    queue_->scratch_size = size;
+    queue_->scratch = allocate(bytes, "scratch of an operation");
+    queue_->scratch_size = bytes;
   }
   return queue_->scratch;
 }

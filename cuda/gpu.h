@@ -60,7 +60,7 @@ class Gpu {
     return static_cast<T*>(scratch_bytes(static_cast<size_t>(count) * sizeof(T)));
   }
   // For the same purpose, memory of its own for cuBLAS.
-  void* workspace() const { return queue_->workspace; }
+  void* workspace();
   static constexpr size_t kWorkspaceBytes = size_t{16} << 20;
 
   // Runs body beside what follows, after all that has been queued so far.

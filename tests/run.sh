@@ -38,7 +38,11 @@ export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 TSAN_OPTIONS=halt_on_err
 # do not.
 readonly EPOCH='^train/one_epoch$'
 
-plain() { build_and_test build . '^$'; }
+# Where there is a CUDA toolkit the backend is compiled, for one architecture: without a GPU it is not
+# run (tests/gpu/run.sh does that), and each further one takes minutes.
+readonly CUDA=-DGF_CUDA_ARCHITECTURES=90a-real
+
+plain() { build_and_test build . '^$' "$CUDA"; }
 asan() { build_and_test build-asan . "$EPOCH" "${SANITIZED[@]}" -DGF_SANITIZE=address,undefined; }
 tsan() {
   build_and_test build-tsan '^(base/thread_pool|data/|cpu/|ops/|train/|api/)' "$EPOCH" \
