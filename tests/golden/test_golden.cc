@@ -160,10 +160,10 @@ struct Largest {
 
 // All relative: of the loss, and of the norms of the logits and of each gradient. In bf16 each Act
 // and each weight is off by 1.7e-3 of its norm, and every layer adds its own; losses, means over
-// many tokens, suffer less. fp32 arithmetic with such rounding is off by 4e-4, 9e-3 and 2.5e-2 at
+// many tokens, suffer less. fp32 arithmetic with such rounding is off by 4e-4, 1e-2 and 2.5e-2 at
 // most.
 const double kLossTolerance = gf_test::by_precision(1e-6, 2e-3);
-const double kLogitsTolerance = gf_test::by_precision(2e-6, 5e-3);
+const double kLogitsTolerance = gf_test::by_precision(2e-6, 1.5e-2);
 const double kGradientTolerance = gf_test::by_precision(1e-5, 5e-2);
 // A gradient that is zero but for rounding (z = 0; r = 2, where a normalised wedge is a constant)
 // has no norm to compare with: at least this share of the whole gradient's counts.
@@ -267,7 +267,7 @@ void windows_are_those_of_the_file(void** name) {
 // ---- Ten steps ---------------------------------------------------------------------------------
 
 // Relative, of losses and gradient norms. Steps in bf16 begin at weights that differ.
-const double kLossesTolerance = gf_test::by_precision(2e-6, 5e-3);
+const double kLossesTolerance = gf_test::by_precision(2e-6, 1.5e-2);
 const double kNormsTolerance = gf_test::by_precision(2e-6, 5e-2);
 // Of the norm of parameters and of moments, which the fp32 arithmetic above leaves off by 3e-3 and
 // 5e-2 in bf16.
