@@ -1,9 +1,9 @@
 #include <algorithm>
 
-#include "column_sums.h"
 #include "cuda_ops.h"
 #include "hopper.h"
 #include "kernel.cuh"
+#include "linear.h"
 #include "products.h"
 
 namespace gf::cuda {
@@ -137,10 +137,7 @@ void CudaOps::gelu_linear_backward(const Act& dy, const Act& u, const Dropout& d
     products_->run(dy, layer.weight.act, du);
     gelu_backward(gpu_, u, dropout, a, du);
   }
-  gpu_.beside([&] {
-    products_->run(transposed(dy), a, layer.weight.grad);
-    column_sums(gpu_, dy, layer.bias.grad.data);
-  });
+  gpu_.beside([&] { linear_gradient(gpu_, *products_, dy, a, layer); });
 }
 
 }  // namespace gf::cuda
