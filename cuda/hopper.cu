@@ -47,11 +47,6 @@ bool takes(const Gpu& gpu, const Act& a, const Act& b) {
 
 namespace {
 
-// Blocks that make neighbouring tiles of a row of the result read the same rows of a: in clusters
-// of this size each reads a part of them for all, which takes a third to a half off what L2 has to
-// give, at 4096 rows the bound.
-constexpr int kShare = 4;
-
 template <class T, class Epilogue>
 void run_stream(Gpu& gpu, const char* what, const Act& a, const Act& b, int64_t cols, int64_t inner,
                 const Epilogue& epilogue) {
@@ -68,24 +63,19 @@ void run(Gpu& gpu, const char* what, const Act& a, const Act& b, int64_t cols, i
   // What an epilogue reads early takes the registers of a second block.
   constexpr int kBlocks = std::is_empty_v<typename Epilogue::template Early<32>> ? 2 : 1;
   const auto product = [&](auto tile) {
-    launch_product<decltype(tile)>(gpu, what, a, b, rows, cols, inner, epilogue);
+    using T = decltype(tile);
+    if (ceil_div(cols, T::kCols) % 2 == 0) {
+      launch_product<typename T::Pair>(gpu, what, a, b, rows, cols, inner, epilogue);
+    } else {
+      launch_product<T>(gpu, what, a, b, rows, cols, inner, epilogue);
+    }
   };
-  // Whether a row of the result is made of tiles of this width by whole clusters of four.
-  const auto shares = [&](int64_t width) { return ceil_div(cols, width) % kShare == 0; };
   if (cols <= 32) {
     product(Tile<64, 32, 4, 2, false, kTransposedB>());
   } else if (ceil_div(rows, 128) * ceil_div(cols, 64) <= 2 * blocks) {
-    if (shares(64)) {
-      product(Tile<128, 64, 4, 2, false, kTransposedB, kShare>());
-    } else {
-      product(Tile<128, 64, 4, 2, false, kTransposedB>());
-    }
+    product(Tile<128, 64, 4, 2, false, kTransposedB>());
   } else if (ceil_div(rows, 128) * ceil_div(cols, 192) <= blocks) {
-    if (shares(192)) {
-      product(Tile<128, 192, 4, 1, false, kTransposedB, kShare>());
-    } else {
-      product(Tile<128, 192, 4, 1, false, kTransposedB>());
-    }
+    product(Tile<128, 192, 4, 1, false, kTransposedB>());
   } else if (inner <= kStreamInner) {
     run_stream<Stream<128, 16, 1, kTransposedB>>(gpu, what, a, b, cols, inner, epilogue);
   } else if constexpr (kBlocks == 2) {
