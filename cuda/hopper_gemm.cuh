@@ -204,6 +204,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) GF_CLUSTER(T::kShare,
       __syncthreads();
     }
     wait_for_inputs();
+    let_next_start();
     const int row = blockIdx.y * T::kRows, col = blockIdx.x * T::kCols;
     if (warpgroup() == T::kGroups) {
       if (threadIdx.x == T::kProducts) pipeline.load(a, b, row, col, 0, slabs);

@@ -51,6 +51,16 @@ __device__ __forceinline__ void wait(uint32_t barrier, uint32_t parity) {
   }
 }
 
+// ---- Launch ----------------------------------------------------------------------------------
+
+// Lets the next kernel of the stream take the multiprocessors that this one's blocks leave, and set
+// itself up there; its wait_for_inputs() still waits for the end of this one. Called after
+// wait_for_inputs(), so that never more than two kernels hold multiprocessors, and only by kernels
+// that fill the chip: beside a smaller one the next would take what other streams could use.
+__device__ __forceinline__ void let_next_start() {
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
 // ---- Tiles from global memory ----------------------------------------------------------------
 
 // Copies the box of the map that begins at (column, row); what lies outside the matrix comes as
