@@ -1,8 +1,8 @@
 #pragma once
 
 // What follows a product on its accumulators. Of 8 columns a thread holds two of each of two rows;
-// four neighbours exchange theirs so that each has 8 columns of a row, which is what a store of 16
-// bytes and a block of dropout's random bits take.
+// each then gets 8 columns of a row, which is what a store of 16 bytes and a block of dropout's
+// random bits take: rounded to bf16 through shared memory, in fp32 from its three neighbours.
 
 #include "hopper_gemm.cuh"
 
@@ -153,10 +153,52 @@ struct LocalDropout {
   }
 };
 
+// The 16 rows of a warp, rounded to bf16, through shared memory of its own: a thread gets eights of
+// rows that its neighbours continue, so that stores write whole lines of 128 bytes. Piece p of row
+// r of 64 columns lies at piece p ^ (r % 8), where neither way meets a bank twice.
+template <int kCols>
+struct Staged {
+  static constexpr int kPieces = (kCols < 64 ? kCols : 64) / kVector;
+  static constexpr int kParts = (kCols + 63) / 64, kRows = kWarp / kPieces;
+  static constexpr uint32_t kPartBytes = 16 * 128, kBytes = kParts * kPartBytes;  // of a warp
+  static_assert(kCols % 64 == 0 || kCols == 32);
+
+  // Calls body(row, col, eight) for each of the thread's eights; row is the thread's first one as
+  // an accumulator's, col the tile's.
+  template <class Body>
+  __device__ static void for_eights(uint32_t stage, int row, int col, const float (&d)[kCols / 2],
+                                    const Body& body) {
+    const int lane = static_cast<int>(threadIdx.x) % kWarp, first = row - lane / 4;
+    __syncwarp();  // what was there has been read
+#pragma unroll
+    for (int j = 0; j < kCols / kVector; j += 2) {
+      const uint32_t w[4] = {pack2(d[4 * j], d[4 * j + 1]), pack2(d[4 * j + 2], d[4 * j + 3]),
+                             pack2(d[4 * j + 4], d[4 * j + 5]), pack2(d[4 * j + 6], d[4 * j + 7])};
+      store_matrices(place(stage, j / 8, lane % 16, j % 8 + lane / 16), w);
+    }
+    __syncwarp();
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) {
+#pragma unroll
+      for (int i = 0; i < 16; i += kRows) {
+        const int r = i + lane / kPieces, piece = lane % kPieces;
+        body(first + r, col + 64 * part + kVector * piece,
+             load_shared4(place(stage, part, r, piece)));
+      }
+    }
+  }
+
+ private:
+  __device__ static uint32_t place(uint32_t stage, int part, int row, int piece) {
+    return stage + part * kPartBytes + static_cast<uint32_t>(row * 128 + (piece ^ row % 8) * 16);
+  }
+};
+
 struct Nothing {};
 
 template <bool kBias>
 struct StoreLinear {
+  static constexpr bool kStaged = true;
   const float* bias;
   Target y;
 
@@ -171,16 +213,17 @@ struct StoreLinear {
     }
   }
   template <int kCount>
-  __device__ void after(int row, int col, const float (&d)[kCount], const Nothing&) const {
-    for_eights<2 * kCount>(row, col, [&](int part, int half, int i, int j) {
-      y.put(i, j, packed_eight(d, part, half));
-    });
+  __device__ void after(int row, int col, const float (&d)[kCount], const Nothing&,
+                        uint32_t stage) const {
+    Staged<2 * kCount>::for_eights(stage, row, col, d,
+                                   [&](int i, int j, const uint4& v) { y.put(i, j, v); });
     for_rest(d, row, col, y, [](bf16* to, float v) { *to = from_float<bf16>(v); });
   }
 };
 
 // a is made of u as it was stored, and so is the same when it is made again.
 struct StoreGelu {
+  static constexpr bool kStaged = true;
   const float* bias;
   Dropout dropout;
   Target u, a;
@@ -192,10 +235,10 @@ struct StoreGelu {
     begin_with(bias, col, u.cols, d);
   }
   template <int kCount>
-  __device__ void after(int row, int col, const float (&d)[kCount], const Nothing&) const {
+  __device__ void after(int row, int col, const float (&d)[kCount], const Nothing&,
+                        uint32_t stage) const {
     const LocalDropout local(dropout);
-    for_eights<2 * kCount>(row, col, [&](int part, int half, int i, int j) {
-      const uint4 stored = packed_eight(d, part, half);
+    Staged<2 * kCount>::for_eights(stage, row, col, d, [&](int i, int j, const uint4& stored) {
       float v[kVector], factor[kVector];
       unpack(stored, v);
       local.factors(static_cast<int64_t>(i) * u.cols + j, factor);
@@ -219,6 +262,7 @@ struct Held {
 };
 
 struct StoreGeluBackward {
+  static constexpr bool kStaged = false;
   Dropout dropout;
   Target u, a, du;
 
@@ -230,8 +274,8 @@ struct StoreGeluBackward {
     held.read(u, row, col);
   }
   template <int kCount>
-  __device__ void after(int row, int col, const float (&d)[kCount],
-                        const Held<2 * kCount>& held) const {
+  __device__ void after(int row, int col, const float (&d)[kCount], const Held<2 * kCount>& held,
+                        uint32_t) const {
     const LocalDropout local(dropout);
     for_eights<2 * kCount>(row, col, [&](int part, int half, int i, int j) {
       float x[kVector], da[kVector], factor[kVector];
@@ -250,6 +294,7 @@ struct StoreGeluBackward {
 };
 
 struct AddLinear {
+  static constexpr bool kStaged = false;
   Target y;
 
   template <int kCols>
@@ -260,8 +305,8 @@ struct AddLinear {
     held.read(y, row, col);
   }
   template <int kCount>
-  __device__ void after(int row, int col, const float (&d)[kCount],
-                        const Held<2 * kCount>& held) const {
+  __device__ void after(int row, int col, const float (&d)[kCount], const Held<2 * kCount>& held,
+                        uint32_t) const {
     for_eights<2 * kCount>(row, col, [&](int part, int half, int i, int j) {
       float old[kVector], v[kVector];
       unpack(held.eight[part][half], old);

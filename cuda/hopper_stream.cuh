@@ -24,8 +24,12 @@ struct Stream {
   static constexpr uint32_t kStagesAt = kSlabs * kBytesB;
   static constexpr uint32_t kBarriersAt = kStagesAt + kStages * kBlockBytes;
   static constexpr int kBarriers = 2 * kStages + kSlabs + 3;
-  static constexpr size_t kSharedBytes = 1024 + kBarriersAt + kBarriers * sizeof(uint64_t);
-  static_assert(kBlocks * (kSharedBytes + 1024) <= 228 * 1024);
+  // Of a staged epilogue, a warp's 16 rows each.
+  static constexpr uint32_t kStagedAt = (kBarriersAt + kBarriers * 8 + 127) / 128 * 128;
+  static constexpr uint32_t kStagedBytes = 16 * ((kCols + 63) / 64 * 128);
+  template <class Epilogue>
+  static constexpr size_t kSharedBytes = 1024 + kStagedAt +
+                                         (Epilogue::kStaged ? kProducts / kWarp * kStagedBytes : 0);
 };
 
 // The work of a block: tiles blockIdx.x, blockIdx.x + gridDim.x, ... of the columns, and for each
@@ -61,6 +65,11 @@ class StreamPipeline {
  public:
   __device__ explicit StreamPipeline(void* shared)
       : base_((shared_address(shared) + 1023) & ~1023u) {}
+
+  // Of the warp, for its epilogue.
+  __device__ uint32_t staged() const {
+    return base_ + T::kStagedAt + threadIdx.x / kWarp * T::kStagedBytes;
+  }
 
   __device__ void init(const Walk& walk) const {
     for (int i = 0; i < T::kStages; ++i) {
@@ -163,7 +172,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
       typename Epilogue::template Early<T::kCols> early;
       epilogue.before(own, col, d, early);
       pipeline.multiply(number, pass, walk.slabs, d);
-      epilogue.after(own, col, d, early);
+      epilogue.after(own, col, d, early, pipeline.staged());
     }
   }
 }
@@ -173,14 +182,16 @@ template <class T, class Epilogue>
 void launch_stream(Gpu& gpu, const char* what, const Act& a, const Act& b, int64_t rows,
                    int64_t cols, int64_t inner, int64_t col_blocks, int64_t row_blocks,
                    const Epilogue& epilogue) {
+  constexpr size_t kSharedBytes = T::template kSharedBytes<Epilogue>;
+  static_assert(T::kBlocks * (kSharedBytes + 1024) <= 228 * 1024);
   const auto kernel = stream_kernel<T, Epilogue>;
-  allow_shared(kernel, T::kSharedBytes, what);
+  allow_shared(kernel, kSharedBytes, what);
   const Walk walk = {static_cast<int>(ceil_div(inner, kSlab)),
                      static_cast<int>(ceil_div(rows, T::kRows)),
                      static_cast<int>(ceil_div(cols, T::kCols))};
   const dim3 blocks(static_cast<unsigned>(std::min<int64_t>(walk.col_tiles, col_blocks)),
                     static_cast<unsigned>(std::min<int64_t>(walk.row_tiles, row_blocks)));
-  launch(gpu, what, kernel, blocks, T::kThreads, T::kSharedBytes, tensor_map(a, T::kRows),
+  launch(gpu, what, kernel, blocks, T::kThreads, kSharedBytes, tensor_map(a, T::kRows),
          tensor_map(b, T::kTransposedB ? kSlab : T::kCols), walk, epilogue);
 }
 
