@@ -104,7 +104,8 @@ void linear_gelu(Gpu& gpu, const Act& x, const Act& weight, const float* bias,
                  const Dropout& dropout, const Act& u, const Act& a) {
   const StoreGelu epilogue = {bias, dropout, target(u), target(a)};
   if (x.cols <= kStreamInner) {
-    run_stream<Stream<128, 16, 1>>(gpu, "linear_gelu", x, weight, weight.rows, x.cols, epilogue);
+    run_stream<Stream<128, 8, 1, false, 4>>(gpu, "linear_gelu", x, weight, weight.rows, x.cols,
+                                            epilogue);
   } else {
     launch_product<Tile<128, 128, 6, 1>>(gpu, "linear_gelu", x, weight, x.rows, weight.rows, x.cols,
                                          epilogue);

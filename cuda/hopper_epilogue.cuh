@@ -155,8 +155,9 @@ struct LocalDropout {
 
 // The 16 rows of a warp, rounded to bf16, through shared memory of its own: a thread gets eights of
 // rows that its neighbours continue, so that stores write whole lines of 128 bytes. Piece p of row
-// r of 64 columns lies at piece p ^ (r % 8), where neither way meets a bank twice.
-template <int kCols>
+// r of 64 columns lies at piece p ^ (r % 8), where neither way meets a bank twice. kAtOnce eights
+// are worked on together.
+template <int kCols, int kAtOnce>
 struct Staged {
   static constexpr int kPieces = (kCols < 64 ? kCols : 64) / kVector;
   static constexpr int kParts = (kCols + 63) / 64, kRows = kWarp / kPieces;
@@ -168,7 +169,9 @@ struct Staged {
   template <class Body>
   __device__ static void for_eights(uint32_t stage, int row, int col, const float (&d)[kCols / 2],
                                     const Body& body) {
-    const int lane = static_cast<int>(threadIdx.x) % kWarp, first = row - lane / 4;
+    int lane = static_cast<int>(threadIdx.x) % kWarp;
+    asm volatile("" : "+r"(lane));  // no places kept in registers from tile to tile
+    const int first = row - lane / 4;
     __syncwarp();  // what was there has been read
 #pragma unroll
     for (int j = 0; j < kCols / kVector; j += 2) {
@@ -177,14 +180,12 @@ struct Staged {
       store_matrices(place(stage, j / 8, lane % 16, j % 8 + lane / 16), w);
     }
     __syncwarp();
-#pragma unroll
-    for (int part = 0; part < kParts; ++part) {
-#pragma unroll
-      for (int i = 0; i < 16; i += kRows) {
-        const int r = i + lane / kPieces, piece = lane % kPieces;
-        body(first + r, col + 64 * part + kVector * piece,
-             load_shared4(place(stage, part, r, piece)));
-      }
+#pragma unroll kAtOnce
+    for (int n = 0; n < kParts * (16 / kRows); ++n) {
+      const int part = n / (16 / kRows), piece = lane % kPieces;
+      const int r = n % (16 / kRows) * kRows + lane / kPieces;
+      body(first + r, col + 64 * part + kVector * piece,
+           load_shared4(place(stage, part, r, piece)));
     }
   }
 
@@ -215,8 +216,8 @@ struct StoreLinear {
   template <int kCount>
   __device__ void after(int row, int col, const float (&d)[kCount], const Nothing&,
                         uint32_t stage) const {
-    Staged<2 * kCount>::for_eights(stage, row, col, d,
-                                   [&](int i, int j, const uint4& v) { y.put(i, j, v); });
+    Staged<2 * kCount, 16>::for_eights(stage, row, col, d,
+                                       [&](int i, int j, const uint4& v) { y.put(i, j, v); });
     for_rest(d, row, col, y, [](bf16* to, float v) { *to = from_float<bf16>(v); });
   }
 };
@@ -238,7 +239,8 @@ struct StoreGelu {
   __device__ void after(int row, int col, const float (&d)[kCount], const Nothing&,
                         uint32_t stage) const {
     const LocalDropout local(dropout);
-    Staged<2 * kCount>::for_eights(stage, row, col, d, [&](int i, int j, const uint4& stored) {
+    // Not all at once, which the cache of instructions would not hold.
+    Staged<2 * kCount, 2>::for_eights(stage, row, col, d, [&](int i, int j, const uint4& stored) {
       float v[kVector], factor[kVector];
       unpack(stored, v);
       local.factors(static_cast<int64_t>(i) * u.cols + j, factor);
