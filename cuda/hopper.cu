@@ -10,9 +10,11 @@
 #include "hopper_stream.cuh"
 
 // At M = 4096 these products move some 10 MB, of which most stays in the L2 cache, and do 0.5 to 2
-// GFLOP: 2 to 4 us each at 6 TB/s from L2 and 700 TFLOP/s, so tiles are chosen for one full wave of
-// the 132 multiprocessors, and an inner dimension of 256 is all on its way before the first
-// product. At M = 32768 outputs of 16 to 134 MB to device memory are the floor, at 4 TB/s.
+// GFLOP: 1 to 3 us each at 700 TFLOP/s. What bounds them is the L2 cache, which gives some 6 TB/s:
+// tiles of 128 x 64 ask for 50 MB at an inner dimension of 1024, in pairs for 34 MB. Tiles are
+// chosen for one full wave of the 132 multiprocessors, and an inner dimension of 256 is all on its
+// way before the first product. At M = 32768 outputs of 16 to 134 MB to device memory are the
+// floor, at 3 TB/s. GELU is bound by its instructions: 6 us at 4096 x 1024, 50 us at 32768.
 
 namespace gf::cuda::hopper {
 
@@ -116,8 +118,8 @@ void gelu_backward(Gpu& gpu, const Act& dy, const Act& weight, const Act& u, con
                    const Act& a, const Act& du) {
   const StoreGeluBackward epilogue = {dropout, target(u), target(a), target(du)};
   if (dy.cols <= kStreamInner) {
-    run_stream<Stream<128, 16, 1, true>>(gpu, "gelu_backward", dy, weight, weight.cols, dy.cols,
-                                         epilogue);
+    run_stream<Stream<128, 8, 1, true, 4>>(gpu, "gelu_backward", dy, weight, weight.cols, dy.cols,
+                                           epilogue);
   } else {
     launch_product<Tile<128, 128, 6, 1, false, true>>(gpu, "gelu_backward", dy, weight, dy.rows,
                                                       weight.cols, dy.cols, epilogue);

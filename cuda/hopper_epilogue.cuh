@@ -85,6 +85,18 @@ struct Target {
     if (!has_eight(row, col)) return make_uint4(0, 0, 0, 0);
     return *reinterpret_cast<const uint4*>(at(row, col));
   }
+  // Has kCols columns of the 16 rows of a warp brought to the L2 cache; `row` is the thread's first
+  // one as an accumulator's.
+  template <int kCols>
+  __device__ void prefetch_rows(int row, int col) const {
+    const int lane = static_cast<int>(threadIdx.x) % kWarp, i = row - lane / 4 + lane / 2;
+#pragma unroll
+    for (int part = 0; part < kCols; part += 128) {
+      const int j = part + lane % 2 * 64;
+      if (j >= kCols || !has_eight(i, col + j)) continue;
+      asm volatile("prefetch.global.L2 [%0];" ::"l"(at(i, col + j)));
+    }
+  }
 };
 
 inline Target target(const Act& a) {
@@ -263,26 +275,28 @@ struct Held {
   }
 };
 
+// da is rounded to bf16, as where a product of its own leaves it. u is read where it is used, for
+// want of registers; du may be u, of which a thread reads what it writes.
 struct StoreGeluBackward {
-  static constexpr bool kStaged = false;
+  static constexpr bool kStaged = true;
   Dropout dropout;
   Target u, a, du;
 
   template <int kCols>
-  using Early = Held<kCols>;
+  using Early = Nothing;
   template <int kCount>
-  __device__ void before(int row, int col, float (&d)[kCount], Held<2 * kCount>& held) const {
+  __device__ void before(int row, int col, float (&d)[kCount], Nothing&) const {
     begin_with_zero(d);
-    held.read(u, row, col);
+    u.prefetch_rows<2 * kCount>(row, col);
   }
   template <int kCount>
-  __device__ void after(int row, int col, const float (&d)[kCount], const Held<2 * kCount>& held,
-                        uint32_t) const {
+  __device__ void after(int row, int col, const float (&d)[kCount], const Nothing&,
+                        uint32_t stage) const {
     const LocalDropout local(dropout);
-    for_eights<2 * kCount>(row, col, [&](int part, int half, int i, int j) {
+    Staged<2 * kCount, 2>::for_eights(stage, row, col, d, [&](int i, int j, const uint4& product) {
       float x[kVector], da[kVector], factor[kVector];
-      unpack(held.eight[part][half], x);
-      eight(d, part, half, da);
+      unpack(u.get(i, j), x);
+      unpack(product, da);
       local.factors(static_cast<int64_t>(i) * u.cols + j, factor);
 #pragma unroll
       for (int n = 0; n < kVector; ++n) {
