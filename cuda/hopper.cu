@@ -10,9 +10,11 @@
 #include "hopper_stream.cuh"
 
 // At M = 4096 these products move some 10 MB, of which most stays in the L2 cache, and do 0.5 to 2
-// GFLOP: 2 to 4 us each at 6 TB/s from L2 and 700 TFLOP/s, so tiles are chosen for one full wave of
-// the 132 multiprocessors, and an inner dimension of 256 is all on its way before the first
-// product. At M = 32768 outputs of 16 to 134 MB to device memory are the floor, at 4 TB/s.
+// GFLOP: 1 to 3 us each at 700 TFLOP/s. What bounds them is the L2 cache, which gives some 6 TB/s:
+// tiles of 128 x 64 ask for 50 MB at an inner dimension of 1024, in pairs for 34 MB. Tiles are
+// chosen for one full wave of the 132 multiprocessors, and an inner dimension of 256 is all on its
+// way before the first product. At M = 32768 outputs of 16 to 134 MB to device memory are the
+// floor, at 3 TB/s. GELU is bound by its instructions: 6 us at 4096 x 1024, 50 us at 32768.
 
 namespace gf::cuda::hopper {
 
@@ -47,11 +49,6 @@ bool takes(const Gpu& gpu, const Act& a, const Act& b) {
 
 namespace {
 
-// Blocks that make neighbouring tiles of a row of the result read the same rows of a: in clusters
-// of this size each reads a part of them for all, which takes a third to a half off what L2 has to
-// give, at 4096 rows the bound.
-constexpr int kShare = 4;
-
 template <class T, class Epilogue>
 void run_stream(Gpu& gpu, const char* what, const Act& a, const Act& b, int64_t cols, int64_t inner,
                 const Epilogue& epilogue) {
@@ -68,24 +65,19 @@ void run(Gpu& gpu, const char* what, const Act& a, const Act& b, int64_t cols, i
   // What an epilogue reads early takes the registers of a second block.
   constexpr int kBlocks = std::is_empty_v<typename Epilogue::template Early<32>> ? 2 : 1;
   const auto product = [&](auto tile) {
-    launch_product<decltype(tile)>(gpu, what, a, b, rows, cols, inner, epilogue);
+    using T = decltype(tile);
+    if (ceil_div(cols, T::kCols) % 2 == 0) {
+      launch_product<typename T::Pair>(gpu, what, a, b, rows, cols, inner, epilogue);
+    } else {
+      launch_product<T>(gpu, what, a, b, rows, cols, inner, epilogue);
+    }
   };
-  // Whether a row of the result is made of tiles of this width by whole clusters of four.
-  const auto shares = [&](int64_t width) { return ceil_div(cols, width) % kShare == 0; };
   if (cols <= 32) {
     product(Tile<64, 32, 4, 2, false, kTransposedB>());
   } else if (ceil_div(rows, 128) * ceil_div(cols, 64) <= 2 * blocks) {
-    if (shares(64)) {
-      product(Tile<128, 64, 4, 2, false, kTransposedB, kShare>());
-    } else {
-      product(Tile<128, 64, 4, 2, false, kTransposedB>());
-    }
+    product(Tile<128, 64, 4, 2, false, kTransposedB>());
   } else if (ceil_div(rows, 128) * ceil_div(cols, 192) <= blocks) {
-    if (shares(192)) {
-      product(Tile<128, 192, 4, 1, false, kTransposedB, kShare>());
-    } else {
-      product(Tile<128, 192, 4, 1, false, kTransposedB>());
-    }
+    product(Tile<128, 192, 4, 1, false, kTransposedB>());
   } else if (inner <= kStreamInner) {
     run_stream<Stream<128, 16, 1, kTransposedB>>(gpu, what, a, b, cols, inner, epilogue);
   } else if constexpr (kBlocks == 2) {
@@ -114,7 +106,8 @@ void linear_gelu(Gpu& gpu, const Act& x, const Act& weight, const float* bias,
                  const Dropout& dropout, const Act& u, const Act& a) {
   const StoreGelu epilogue = {bias, dropout, target(u), target(a)};
   if (x.cols <= kStreamInner) {
-    run_stream<Stream<128, 16, 1>>(gpu, "linear_gelu", x, weight, weight.rows, x.cols, epilogue);
+    run_stream<Stream<128, 8, 1, false, 4>>(gpu, "linear_gelu", x, weight, weight.rows, x.cols,
+                                            epilogue);
   } else {
     launch_product<Tile<128, 128, 6, 1>>(gpu, "linear_gelu", x, weight, x.rows, weight.rows, x.cols,
                                          epilogue);
@@ -125,8 +118,8 @@ void gelu_backward(Gpu& gpu, const Act& dy, const Act& weight, const Act& u, con
                    const Act& a, const Act& du) {
   const StoreGeluBackward epilogue = {dropout, target(u), target(a), target(du)};
   if (dy.cols <= kStreamInner) {
-    run_stream<Stream<128, 16, 1, true>>(gpu, "gelu_backward", dy, weight, weight.cols, dy.cols,
-                                         epilogue);
+    run_stream<Stream<128, 8, 1, true, 4>>(gpu, "gelu_backward", dy, weight, weight.cols, dy.cols,
+                                           epilogue);
   } else {
     launch_product<Tile<128, 128, 6, 1, false, true>>(gpu, "gelu_backward", dy, weight, dy.rows,
                                                       weight.cols, dy.cols, epilogue);

@@ -1,8 +1,8 @@
 #pragma once
 
 // What follows a product on its accumulators. Of 8 columns a thread holds two of each of two rows;
-// four neighbours exchange theirs so that each has 8 columns of a row, which is what a store of 16
-// bytes and a block of dropout's random bits take.
+// each then gets 8 columns of a row, which is what a store of 16 bytes and a block of dropout's
+// random bits take: rounded to bf16 through shared memory, in fp32 from its three neighbours.
 
 #include "hopper_gemm.cuh"
 
@@ -85,6 +85,18 @@ struct Target {
     if (!has_eight(row, col)) return make_uint4(0, 0, 0, 0);
     return *reinterpret_cast<const uint4*>(at(row, col));
   }
+  // Has kCols columns of the 16 rows of a warp brought to the L2 cache; `row` is the thread's first
+  // one as an accumulator's.
+  template <int kCols>
+  __device__ void prefetch_rows(int row, int col) const {
+    const int lane = static_cast<int>(threadIdx.x) % kWarp, i = row - lane / 4 + lane / 2;
+#pragma unroll
+    for (int part = 0; part < kCols; part += 128) {
+      const int j = part + lane % 2 * 64;
+      if (j >= kCols || !has_eight(i, col + j)) continue;
+      asm volatile("prefetch.global.L2 [%0];" ::"l"(at(i, col + j)));
+    }
+  }
 };
 
 inline Target target(const Act& a) {
@@ -153,10 +165,53 @@ struct LocalDropout {
   }
 };
 
+// The 16 rows of a warp, rounded to bf16, through shared memory of its own: a thread gets eights of
+// rows that its neighbours continue, so that stores write whole lines of 128 bytes. Piece p of row
+// r of 64 columns lies at piece p ^ (r % 8), where neither way meets a bank twice. kAtOnce eights
+// are worked on together.
+template <int kCols, int kAtOnce>
+struct Staged {
+  static constexpr int kPieces = (kCols < 64 ? kCols : 64) / kVector;
+  static constexpr int kParts = (kCols + 63) / 64, kRows = kWarp / kPieces;
+  static constexpr uint32_t kPartBytes = 16 * 128, kBytes = kParts * kPartBytes;  // of a warp
+  static_assert(kCols % 64 == 0 || kCols == 32);
+
+  // Calls body(row, col, eight) for each of the thread's eights; row is the thread's first one as
+  // an accumulator's, col the tile's.
+  template <class Body>
+  __device__ static void for_eights(uint32_t stage, int row, int col, const float (&d)[kCols / 2],
+                                    const Body& body) {
+    int lane = static_cast<int>(threadIdx.x) % kWarp;
+    asm volatile("" : "+r"(lane));  // no places kept in registers from tile to tile
+    const int first = row - lane / 4;
+    __syncwarp();  // what was there has been read
+#pragma unroll
+    for (int j = 0; j < kCols / kVector; j += 2) {
+      const uint32_t w[4] = {pack2(d[4 * j], d[4 * j + 1]), pack2(d[4 * j + 2], d[4 * j + 3]),
+                             pack2(d[4 * j + 4], d[4 * j + 5]), pack2(d[4 * j + 6], d[4 * j + 7])};
+      store_matrices(place(stage, j / 8, lane % 16, j % 8 + lane / 16), w);
+    }
+    __syncwarp();
+#pragma unroll kAtOnce
+    for (int n = 0; n < kParts * (16 / kRows); ++n) {
+      const int part = n / (16 / kRows), piece = lane % kPieces;
+      const int r = n % (16 / kRows) * kRows + lane / kPieces;
+      body(first + r, col + 64 * part + kVector * piece,
+           load_shared4(place(stage, part, r, piece)));
+    }
+  }
+
+ private:
+  __device__ static uint32_t place(uint32_t stage, int part, int row, int piece) {
+    return stage + part * kPartBytes + static_cast<uint32_t>(row * 128 + (piece ^ row % 8) * 16);
+  }
+};
+
 struct Nothing {};
 
 template <bool kBias>
 struct StoreLinear {
+  static constexpr bool kStaged = true;
   const float* bias;
   Target y;
 
@@ -171,16 +226,17 @@ struct StoreLinear {
     }
   }
   template <int kCount>
-  __device__ void after(int row, int col, const float (&d)[kCount], const Nothing&) const {
-    for_eights<2 * kCount>(row, col, [&](int part, int half, int i, int j) {
-      y.put(i, j, packed_eight(d, part, half));
-    });
+  __device__ void after(int row, int col, const float (&d)[kCount], const Nothing&,
+                        uint32_t stage) const {
+    Staged<2 * kCount, 16>::for_eights(stage, row, col, d,
+                                       [&](int i, int j, const uint4& v) { y.put(i, j, v); });
     for_rest(d, row, col, y, [](bf16* to, float v) { *to = from_float<bf16>(v); });
   }
 };
 
 // a is made of u as it was stored, and so is the same when it is made again.
 struct StoreGelu {
+  static constexpr bool kStaged = true;
   const float* bias;
   Dropout dropout;
   Target u, a;
@@ -192,10 +248,11 @@ struct StoreGelu {
     begin_with(bias, col, u.cols, d);
   }
   template <int kCount>
-  __device__ void after(int row, int col, const float (&d)[kCount], const Nothing&) const {
+  __device__ void after(int row, int col, const float (&d)[kCount], const Nothing&,
+                        uint32_t stage) const {
     const LocalDropout local(dropout);
-    for_eights<2 * kCount>(row, col, [&](int part, int half, int i, int j) {
-      const uint4 stored = packed_eight(d, part, half);
+    // Not all at once, which the cache of instructions would not hold.
+    Staged<2 * kCount, 2>::for_eights(stage, row, col, d, [&](int i, int j, const uint4& stored) {
       float v[kVector], factor[kVector];
       unpack(stored, v);
       local.factors(static_cast<int64_t>(i) * u.cols + j, factor);
@@ -218,25 +275,28 @@ struct Held {
   }
 };
 
+// da is rounded to bf16, as where a product of its own leaves it. u is read where it is used, for
+// want of registers; du may be u, of which a thread reads what it writes.
 struct StoreGeluBackward {
+  static constexpr bool kStaged = true;
   Dropout dropout;
   Target u, a, du;
 
   template <int kCols>
-  using Early = Held<kCols>;
+  using Early = Nothing;
   template <int kCount>
-  __device__ void before(int row, int col, float (&d)[kCount], Held<2 * kCount>& held) const {
+  __device__ void before(int row, int col, float (&d)[kCount], Nothing&) const {
     begin_with_zero(d);
-    held.read(u, row, col);
+    u.prefetch_rows<2 * kCount>(row, col);
   }
   template <int kCount>
-  __device__ void after(int row, int col, const float (&d)[kCount],
-                        const Held<2 * kCount>& held) const {
+  __device__ void after(int row, int col, const float (&d)[kCount], const Nothing&,
+                        uint32_t stage) const {
     const LocalDropout local(dropout);
-    for_eights<2 * kCount>(row, col, [&](int part, int half, int i, int j) {
+    Staged<2 * kCount, 2>::for_eights(stage, row, col, d, [&](int i, int j, const uint4& product) {
       float x[kVector], da[kVector], factor[kVector];
-      unpack(held.eight[part][half], x);
-      eight(d, part, half, da);
+      unpack(u.get(i, j), x);
+      unpack(product, da);
       local.factors(static_cast<int64_t>(i) * u.cols + j, factor);
 #pragma unroll
       for (int n = 0; n < kVector; ++n) {
@@ -250,6 +310,7 @@ struct StoreGeluBackward {
 };
 
 struct AddLinear {
+  static constexpr bool kStaged = false;
   Target y;
 
   template <int kCols>
@@ -260,8 +321,8 @@ struct AddLinear {
     held.read(y, row, col);
   }
   template <int kCount>
-  __device__ void after(int row, int col, const float (&d)[kCount],
-                        const Held<2 * kCount>& held) const {
+  __device__ void after(int row, int col, const float (&d)[kCount], const Held<2 * kCount>& held,
+                        uint32_t) const {
     for_eights<2 * kCount>(row, col, [&](int part, int half, int i, int j) {
       float old[kVector], v[kVector];
       unpack(held.eight[part][half], old);

@@ -37,12 +37,17 @@ struct Tile {
   // Neighbours in a row of tiles that form a cluster: each loads a part of their slab of a for all.
   static constexpr int kShare = kShare_;
   static constexpr int kSharedRows = kRows / kShare;
+  // The same in clusters of two. A quarter to a third less has to come from the L2 cache, whose
+  // throughput bounds products of these sizes. Larger clusters save more but leave multiprocessors
+  // without work, since the number of those that a cluster may use together is no multiple of 4.
+  using Pair = Tile<kRows, kCols, kStages, kBlocks, kTransposedA, kTransposedB, 2>;
   static constexpr int kGroups = kRows / 64;
   static constexpr int kProducts = kGroups * kGroup;  // the threads from there on load
   static constexpr int kThreads = kProducts + kWarp;
   static constexpr uint32_t kBytesA = kRows * 128;
   static constexpr uint32_t kBytesB = (kTransposedB ? (kCols + 63) / 64 * 64 : kCols) * 128;
   static constexpr uint32_t kStageBytes = kBytesA + kBytesB;
+  static constexpr uint32_t kStagedRowBytes = (kCols + 63) / 64 * 128;
   static constexpr uint32_t kStagesBytes = kStages * kStageBytes;
   static constexpr size_t kSharedBytes = 1024 + kStagesBytes + 2 * kStages * sizeof(uint64_t);
   static_assert(kShare == 1 || (!kTransposedA && kSharedRows % 8 == 0));
@@ -183,7 +188,8 @@ class Pipeline {
 // An epilogue has, for the thread's row and the tile's first column,
 //   Early<kCols>: what a thread reads of memory before the product, so that its time is hidden;
 //   before(row, col, d, early): sets the accumulators' first values and reads that;
-//   after(row, col, d, early): all the rest.
+//   after(row, col, d, early, stage): all the rest; where it is kStaged, with shared memory of the
+//   warp's own for its 16 rows in bf16, rows of 128 bytes.
 template <class T, class Epilogue>
 __global__ void __launch_bounds__(T::kThreads, T::kBlocks) GF_CLUSTER(T::kShare, 1)
     product_kernel(const __grid_constant__ CUtensorMap a, const __grid_constant__ CUtensorMap b,
@@ -200,6 +206,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) GF_CLUSTER(T::kShare,
       __syncthreads();
     }
     wait_for_inputs();
+    let_next_start();
     const int row = blockIdx.y * T::kRows, col = blockIdx.x * T::kCols;
     if (warpgroup() == T::kGroups) {
       if (threadIdx.x == T::kProducts) pipeline.load(a, b, row, col, 0, slabs);
@@ -210,7 +217,14 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) GF_CLUSTER(T::kShare,
     typename Epilogue::template Early<T::kCols> early;
     epilogue.before(own, col, d, early);
     pipeline.multiply(slabs, d, [](uint32_t) {});
-    epilogue.after(own, col, d, early);
+    uint32_t stage = 0;
+    if constexpr (Epilogue::kStaged) {
+      static_assert(T::kRows * T::kStagedRowBytes <= T::kStagesBytes);
+      // The other warpgroups have read the stages too.
+      asm volatile("bar.sync 1, %0;" ::"n"(T::kProducts) : "memory");
+      stage = pipeline.stages() + threadIdx.x / kWarp * 16 * T::kStagedRowBytes;
+    }
+    epilogue.after(own, col, d, early, stage);
   }
 }
 

@@ -31,6 +31,7 @@ bool is_wide(int64_t vocabulary) {
 
 template <bool kStore>
 struct StoreExp {
+  static constexpr bool kStaged = false;
   const float* shift;
   Target e;  // without kStore only its rows count
   int vocabulary;
@@ -52,8 +53,8 @@ struct StoreExp {
   }
 
   template <int kCount>
-  __device__ void after(int row, int col, float (&d)[kCount],
-                        const Early<2 * kCount>& early) const {
+  __device__ void after(int row, int col, float (&d)[kCount], const Early<2 * kCount>& early,
+                        uint32_t) const {
     constexpr int kCols = 2 * kCount, kTiles = kCols / 8;
     const int quad = static_cast<int>(threadIdx.x) % 4;
     if (col + kCols > vocabulary) drop_past_end(col + 2 * quad, d);

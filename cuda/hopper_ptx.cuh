@@ -51,6 +51,16 @@ __device__ __forceinline__ void wait(uint32_t barrier, uint32_t parity) {
   }
 }
 
+// ---- Launch ----------------------------------------------------------------------------------
+
+// Lets the next kernel of the stream take the multiprocessors that this one's blocks leave, and set
+// itself up there; its wait_for_inputs() still waits for the end of this one. Called after
+// wait_for_inputs(), so that never more than two kernels hold multiprocessors, and only by kernels
+// that fill the chip: beside a smaller one the next would take what other streams could use.
+__device__ __forceinline__ void let_next_start() {
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
 // ---- Tiles from global memory ----------------------------------------------------------------
 
 // Copies the box of the map that begins at (column, row); what lies outside the matrix comes as
@@ -80,6 +90,22 @@ __device__ __forceinline__ void prefetch_map(const CUtensorMap& map) {
 // the threads has to follow.
 __device__ __forceinline__ void fence_async_proxy() {
   asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+}
+
+// Stores four 8 x 8 matrices of 2-byte elements: thread t's word i holds elements 2 (t % 4) and the
+// next of row t / 4 of matrix i; row r of matrix i goes to the address that thread 8 i + r gives.
+__device__ __forceinline__ void store_matrices(uint32_t at, const uint32_t (&w)[4]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(at),
+               "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3])
+               : "memory");
+}
+__device__ __forceinline__ uint4 load_shared4(uint32_t at) {
+  uint4 v;
+  asm volatile("ld.shared.v4.b32 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w)
+               : "r"(at)
+               : "memory");
+  return v;
 }
 
 // ---- Clusters --------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 #pragma once
 
 // The product kernel for a short inner dimension (at most 256): all k of a tile of columns of b
-// stays in shared memory while tiles of 64 rows of a stream past it. The two warpgroups of a block
-// take turns: while one multiplies, the other is in its epilogue.
+// stays in shared memory while tiles of 64 rows of a stream past it. The warpgroups of a block take
+// turns: while one multiplies, the others are in their epilogues. Two do where these are short;
+// four hide the latencies of long ones, as far as their registers allow.
 
 #include <algorithm>
 
@@ -12,26 +13,31 @@ namespace gf::cuda::hopper {
 
 inline constexpr int kStreamInner = 256;
 
-template <int kCols_, int kStages_, int kBlocks_, bool kTransposedB_ = false>
+template <int kCols_, int kStages_, int kBlocks_, bool kTransposedB_ = false, int kGroups_ = 2>
 struct Stream {
   static constexpr int kCols = kCols_;
   static constexpr int kStages = kStages_;  // of a, a slab of 64 rows each
   static constexpr int kBlocks = kBlocks_;
   static constexpr bool kTransposedB = kTransposedB_;
   static constexpr int kRows = 64, kSlabs = 4;
-  static constexpr int kProducts = 2 * kGroup, kThreads = kProducts + kWarp;
+  static constexpr int kGroups = kGroups_;  // that take turns
+  static constexpr int kProducts = kGroups * kGroup, kThreads = kProducts + kWarp;
   static constexpr uint32_t kBytesB = (kTransposedB ? (kCols + 63) / 64 * 64 : kCols) * 128;
   static constexpr uint32_t kStagesAt = kSlabs * kBytesB;
   static constexpr uint32_t kBarriersAt = kStagesAt + kStages * kBlockBytes;
-  static constexpr int kBarriers = 2 * kStages + kSlabs + 3;
-  static constexpr size_t kSharedBytes = 1024 + kBarriersAt + kBarriers * sizeof(uint64_t);
-  static_assert(kBlocks * (kSharedBytes + 1024) <= 228 * 1024);
+  static constexpr int kBarriers = 2 * kStages + kSlabs + 1 + kGroups;
+  // Of a staged epilogue, a warp's 16 rows each.
+  static constexpr uint32_t kStagedAt = (kBarriersAt + kBarriers * 8 + 127) / 128 * 128;
+  static constexpr uint32_t kStagedBytes = 16 * ((kCols + 63) / 64 * 128);
+  template <class Epilogue>
+  static constexpr size_t kSharedBytes = 1024 + kStagedAt +
+                                         (Epilogue::kStaged ? kProducts / kWarp * kStagedBytes : 0);
 };
 
 // The work of a block: tiles blockIdx.x, blockIdx.x + gridDim.x, ... of the columns, and for each
 // of them the tiles of rows that begin at blockIdx.y and go on by gridDim.y, in a rotated order, so
-// that not all blocks read the same rows at once. Tile number i of all these goes to warpgroup i
-// % 2.
+// that not all blocks read the same rows at once. Tile number i of all these goes to warpgroup
+// i % kGroups.
 struct Walk {
   int slabs;      // of 64 values of k
   int row_tiles;  // of the whole result
@@ -47,9 +53,9 @@ struct Walk {
   }
   // 16 neighbours of a row stay together: they share lines of the result.
   __device__ int row_tile(int i) const {
-    const int count = rows();
+    const int count = rows(), at = i + static_cast<int>(blockIdx.x) / 16 % count;
     return static_cast<int>(blockIdx.y) +
-           (i + static_cast<int>(blockIdx.x) / 16) % count * static_cast<int>(gridDim.y);
+           (at < count ? at : at - count) * static_cast<int>(gridDim.y);
   }
   __device__ int col_tile(int pass) const {
     return static_cast<int>(blockIdx.x) + pass * static_cast<int>(gridDim.x);
@@ -62,6 +68,11 @@ class StreamPipeline {
   __device__ explicit StreamPipeline(void* shared)
       : base_((shared_address(shared) + 1023) & ~1023u) {}
 
+  // Of the warp, for its epilogue.
+  __device__ uint32_t staged() const {
+    return base_ + T::kStagedAt + threadIdx.x / kWarp * T::kStagedBytes;
+  }
+
   __device__ void init(const Walk& walk) const {
     for (int i = 0; i < T::kStages; ++i) {
       barrier_init(full(i), 1);
@@ -69,7 +80,7 @@ class StreamPipeline {
     }
     for (int i = 0; i < T::kSlabs; ++i) barrier_init(full_b(i), 1);
     barrier_init(empty_b(), static_cast<uint32_t>(walk.rows()) * (kGroup / kWarp));
-    for (int i = 0; i < 2; ++i) barrier_init(turn(i), kGroup / kWarp);
+    for (int i = 0; i < T::kGroups; ++i) barrier_init(turn(i), kGroup / kWarp);
     barrier_init_fence();
   }
 
@@ -95,11 +106,11 @@ class StreamPipeline {
     }
   }
 
-  // By warpgroup number % 2: d += the product of tile `number` of the block's walk.
+  // By warpgroup number % kGroups: d += the product of tile `number` of the block's walk.
   __device__ void multiply(int number, int pass, int slabs, float (&d)[T::kCols / 2]) const {
     const bool signals = threadIdx.x % kWarp == 0;
-    const int group = number % 2;
-    wait(turn(group), (number / 2) & 1);
+    const int group = number % T::kGroups;
+    wait(turn(group), (number / T::kGroups) & 1);
     const int first = number * slabs;
     for (int slab = 0; slab < slabs; ++slab) {
       const int stage = (first + slab) % T::kStages;
@@ -110,14 +121,14 @@ class StreamPipeline {
       multiply_slab<T::kCols, false, T::kTransposedB>(stage_a(stage), slab_b(slab), d);
       products_commit();
     }
-    if (signals) arrive(turn(1 - group));
+    if (signals) arrive(turn((group + 1) % T::kGroups));
     products_wait<0>();
     pin(d);
     if (!signals) return;
     for (int slab = 0; slab < slabs; ++slab) arrive(empty((first + slab) % T::kStages));
     arrive(empty_b());
   }
-  // The first turn is that of warpgroup 0: warpgroup 1 gives it away.
+  // The first turn is that of warpgroup 0: the last one gives it away.
   __device__ void give_first_turn() const {
     if (threadIdx.x % kWarp == 0) arrive(turn(0));
   }
@@ -147,22 +158,24 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
     if (threadIdx.x == T::kProducts) prefetch_map(a), prefetch_map(b);
     __syncthreads();
     wait_for_inputs();
+    let_next_start();
     const int group = warpgroup();
-    if (group == 2) {
+    if (group == T::kGroups) {
       if (threadIdx.x == T::kProducts) pipeline.load(a, b, walk);
       return;
     }
-    if (group == 1) pipeline.give_first_turn();
+    if (group == T::kGroups - 1) pipeline.give_first_turn();
     const int rows = walk.rows(), count = rows * walk.passes();
-    for (int number = group; number < count; number += 2) {
-      const int pass = number / rows;
-      const int own = walk.row_tile(number % rows) * T::kRows + row_of_thread();
+    int pass = group / rows, place = group % rows;  // of tile `number`
+    for (int number = group; number < count; number += T::kGroups) {
+      const int own = walk.row_tile(place) * T::kRows + row_of_thread();
       const int col = walk.col_tile(pass) * T::kCols;
       float d[T::kCols / 2];
       typename Epilogue::template Early<T::kCols> early;
       epilogue.before(own, col, d, early);
       pipeline.multiply(number, pass, walk.slabs, d);
-      epilogue.after(own, col, d, early);
+      epilogue.after(own, col, d, early, pipeline.staged());
+      for (place += T::kGroups; place >= rows; place -= rows) ++pass;
     }
   }
 }
@@ -172,14 +185,16 @@ template <class T, class Epilogue>
 void launch_stream(Gpu& gpu, const char* what, const Act& a, const Act& b, int64_t rows,
                    int64_t cols, int64_t inner, int64_t col_blocks, int64_t row_blocks,
                    const Epilogue& epilogue) {
+  constexpr size_t kSharedBytes = T::template kSharedBytes<Epilogue>;
+  static_assert(T::kBlocks * (kSharedBytes + 1024) <= 228 * 1024);
   const auto kernel = stream_kernel<T, Epilogue>;
-  allow_shared(kernel, T::kSharedBytes, what);
+  allow_shared(kernel, kSharedBytes, what);
   const Walk walk = {static_cast<int>(ceil_div(inner, kSlab)),
                      static_cast<int>(ceil_div(rows, T::kRows)),
                      static_cast<int>(ceil_div(cols, T::kCols))};
   const dim3 blocks(static_cast<unsigned>(std::min<int64_t>(walk.col_tiles, col_blocks)),
                     static_cast<unsigned>(std::min<int64_t>(walk.row_tiles, row_blocks)));
-  launch(gpu, what, kernel, blocks, T::kThreads, T::kSharedBytes, tensor_map(a, T::kRows),
+  launch(gpu, what, kernel, blocks, T::kThreads, kSharedBytes, tensor_map(a, T::kRows),
          tensor_map(b, T::kTransposedB ? kSlab : T::kCols), walk, epilogue);
 }
 

@@ -1,10 +1,12 @@
 // Checks one product of cuda/hopper.h against a naive kernel and times it.
 //
-//   hopper_check CASE ROWS COLS INNER [DROPOUT]
+//   hopper_check CASE ROWS COLS INNER [DROPOUT [PADDING]]
 //
-// CASE: exp, exp_sums, linear, linear_wide, gelu, gelu_backward, dx, dx_add or
-// gradient. The result of the product is [ROWS, COLS]. Prints one line; status 0 where all
-// relative errors are small and nothing was written beside the result. See hopper_check.sh.
+// CASE: exp, exp_sums, linear, linear_wide, gelu, gelu_backward, dx, dx_add or gradient. The result
+// of the product is [ROWS, COLS]. Prints one line; status 0 where all relative errors are small and
+// nothing was written beside the result. PADDING, 8 by default, is the number of elements between
+// rows: with 0 rows begin as in the models, on whole sectors of memory, and the time is the
+// models'. See hopper_check.sh.
 
 #include <algorithm>
 #include <cmath>
@@ -55,12 +57,14 @@ std::vector<T> download(const T* from, size_t count) {
   return to;
 }
 
+int64_t g_padding = 8;  // a multiple of 8
+
 Act matrix(int64_t rows, int64_t cols, int64_t ld) {
   return {reinterpret_cast<std::byte*>(device_array<bf16>(rows * ld)), rows, cols, ld, 2};
 }
 // Padding between rows stays NaN: whoever uses it shows.
 Act random_matrix(int64_t rows, int64_t cols, float scale) {
-  const int64_t ld = (cols + 7) / 8 * 8 + 8;
+  const int64_t ld = (cols + 7) / 8 * 8 + g_padding;
   std::vector<bf16> values(rows * ld, __ushort_as_bfloat16(0xFFFF));
   for (int64_t i = 0; i < rows; ++i) {
     for (int64_t j = 0; j < cols; ++j)
@@ -243,7 +247,7 @@ struct Case {
     const Act x = random_matrix(rows, inner, 1.0f), weight = random_matrix(cols, inner, 0.2f);
     const std::vector<float> bias = random_vector(cols);
     const float* b = upload(bias);
-    const int64_t ld = (cols + 7) / 8 * 8 * (wide ? 2 : 1) + 8;
+    const int64_t ld = (cols + 7) / 8 * 8 * (wide ? 2 : 1) + g_padding;
     const Act y = matrix(rows, cols, ld);
     const auto body = [&] { gf::cuda::hopper::linear(gpu, x, weight, b, y); };
     run(body);
@@ -257,7 +261,7 @@ struct Case {
     const Act x = random_matrix(rows, inner, 1.0f), weight = random_matrix(cols, inner, 0.2f);
     const std::vector<float> bias = random_vector(cols);
     const float* b = upload(bias);
-    const Act u = matrix(rows, cols, cols + 8), a = matrix(rows, cols, cols);
+    const Act u = matrix(rows, cols, cols + g_padding), a = matrix(rows, cols, cols);
     const auto body = [&] { gf::cuda::hopper::linear_gelu(gpu, x, weight, b, dropout, u, a); };
     run(body);
     auto expected_u = product(x, false, weight, false, rows, cols, inner);
@@ -274,7 +278,7 @@ struct Case {
   void gelu_backward() {
     const Act dy = random_matrix(rows, inner, 1.0f), weight = random_matrix(inner, cols, 0.2f);
     const Act u = random_matrix(rows, cols, 3.0f);
-    const Act a = matrix(rows, cols, cols), du = matrix(rows, cols, cols + 16);
+    const Act a = matrix(rows, cols, cols), du = matrix(rows, cols, cols + 2 * g_padding);
     const auto body = [&] { gf::cuda::hopper::gelu_backward(gpu, dy, weight, u, dropout, a, du); };
     run(body);
     auto expected = product(dy, false, weight, true, rows, cols, inner);
@@ -294,7 +298,7 @@ struct Case {
 
   void dx(bool add) {
     const Act dy = random_matrix(rows, inner, 1.0f), weight = random_matrix(inner, cols, 0.2f);
-    const Act to = matrix(rows, cols, (cols + 7) / 8 * 8 + 8);
+    const Act to = matrix(rows, cols, (cols + 7) / 8 * 8 + g_padding);
     std::vector<bf16> before(rows * to.ld, __ushort_as_bfloat16(0xFFFF));
     auto expected = product(dy, false, weight, true, rows, cols, inner);
     if (add) {
@@ -350,6 +354,7 @@ int main(int argc, char** argv) {
   const auto number = [&](int i) { return std::strtoll(argv[i], nullptr, 10); };
   std::printf("%-14s %6s %6s %5s", argv[1], argv[2], argv[3], argv[4]);
   std::fflush(stdout);
+  if (argc > 6) g_padding = number(6);
   try {
     Case c;
     c.name = argv[1], c.rows = number(2), c.cols = number(3), c.inner = number(4);

@@ -1,6 +1,8 @@
 #!/bin/sh
-# Builds and runs hopper_check over the study's shapes and odd ones, each in a process of its own, so
-# that a case that ends its CUDA context does not end the others. Usage, from the root of the tree:
+# Builds and runs hopper_check over the study's shapes and odd ones, each in a process of its own,
+# so that a case that ends its CUDA context does not end the others. Lines that end in 0 are timed
+# as the models store their rows; rows with padding begin inside of sectors and are slower. Usage,
+# from the root of the tree:
 # tests/gpu/hopper_check.sh [DIRECTORY of the program, built there if it is not yet]
 set -u
 at=${1:-/tmp}
@@ -41,6 +43,7 @@ dx 1000 264 72
 dx 32768 256 768
 dx 32768 256 1024
 dx_add 4096 256 256
+dx_add 4096 512 256
 dx_add 1000 264 72
 dx_add 32768 256 256
 gelu 4096 1024 256
@@ -70,11 +73,62 @@ gradient 1024 256 4096
 gradient 256 1024 4096
 gradient 768 256 4096
 gradient 256 512 4096
+gradient 512 256 4096
 gradient 32 256 4096
 gradient 257 40 17
 gradient 1024 256 32768
 gradient 256 256 32768
 gradient 50257 256 1024
+gradient 2048 512 1000
+gradient 1024 256 100
+gradient_add 257 300 70
+gradient 1024 1024 4096
+gradient 1024 768 4096
+linear 1000 100 72
+linear 32700 200 320
+linear 20000 300 256
+dx_add 32768 256 768
+gelu 20000 520 256 0.1
+linear 4096 64 64 0 0
+linear 4096 256 256 0 0
+linear 4096 768 256 0 0
+linear 4096 256 1024 0 0
+linear 4096 256 512 0 0
+linear 4096 32 256 0 0
+linear 4096 320 1024 0 0
+linear 32768 768 256 0 0
+linear 32768 256 256 0 0
+linear 32768 256 1024 0 0
+linear 32768 32 256 0 0
+dx 4096 256 64 0 0
+dx 4096 256 768 0 0
+dx 4096 256 256 0 0
+dx 4096 256 1024 0 0
+dx 4096 512 256 0 0
+dx 4096 256 32 0 0
+dx 32768 256 768 0 0
+dx 32768 256 1024 0 0
+dx_add 4096 256 256 0 0
+dx_add 32768 256 256 0 0
+gelu 4096 1024 256 0 0
+gelu 4096 1024 256 0.1 0
+gelu 32768 1024 256 0.1 0
+gelu_backward 4096 1024 256 0 0
+gelu_backward 4096 1024 256 0.1 0
+gelu_backward 32768 1024 256 0.1 0
+gradient 256 256 4096 0 0
+gradient 1024 256 4096 0 0
+gradient 256 1024 4096 0 0
+gradient 768 256 4096 0 0
+gradient 256 512 4096 0 0
+gradient 32 256 4096 0 0
+gradient 1024 256 32768 0 0
+gradient 256 256 32768 0 0
+dx_add 4096 512 256 0 0
+linear 4096 1024 256 0 0
+gradient 512 256 4096 0 0
+gradient 768 256 32768 0 0
+gradient 256 1024 32768 0 0
 END
 echo "$failed failed"
 [ "$failed" = 0 ]
