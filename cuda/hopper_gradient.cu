@@ -7,9 +7,9 @@
 // and has 2 to 8 tiles: too little to fill the chip, and all latency. So those of a sublayer are
 // made by one launch, and every tile is cut along M over the blocks of a cluster, which add
 // up their parts in a fixed order through each other's shared memory: no partial sum reaches device
-// memory. A feed-forward part's two gradients are 16 tiles on 64 blocks: 4.3 GFLOP, 12 us of half
-// the chip at 709 TFLOP/s of the whole. Measured on one H100 by cuBLASLt, one by one and with
-// separate sums of columns: 30 us.
+// memory. A feed-forward part's two gradients are 32 tiles on 128 blocks, two a multiprocessor: 4.3
+// GFLOP, 12 us of half the chip at 709 TFLOP/s of the whole. Measured on one H100 by cuBLASLt, one
+// by one and with separate sums of columns: 30 us.
 
 namespace gf::cuda::hopper {
 namespace {
@@ -127,7 +127,8 @@ __device__ __forceinline__ void multiply(const Pipeline<T>& pipeline, int count,
   pin(sums);
 }
 
-using Cut = Tile<128, 256, 4, 1, true, true>;
+// Small enough to share a multiprocessor with a block of the products that run beside.
+using Cut = Tile<128, 128, 3, 2, true, true>;
 
 // Up to kMostGradients of them; first_tile[i] is the first of number i's among all tiles.
 struct Group {
@@ -206,12 +207,11 @@ void weight_gradients(Gpu& gpu, std::span<const WeightGradient> gradients) {
     tiles += static_cast<int>(ceil_div(g.dy.cols, Cut::kRows) * ceil_div(g.x.cols, Cut::kCols));
     group.first_tile[++number] = tiles;
   }
-  // The blocks of a cluster share one of the chip's eight or so parts. Of 132 multiprocessors 96
-  // surely take clusters of 8, and 112 those of 4; a cluster that waits for others would double the
-  // time. Half the chip is enough: what runs beside has the other half.
-  if (tiles <= 12) {
+  // The blocks of a cluster share one of the chip's eight or so parts, and a cluster that waits for
+  // room would double the time. Half the chip is enough: what runs beside has the other half.
+  if (tiles <= 8) {
     run<8>(gpu, tiles, group);
-  } else if (tiles <= 28) {
+  } else if (tiles <= 48) {
     run<4>(gpu, tiles, group);
   } else {
     run<2>(gpu, tiles, group);
