@@ -30,18 +30,22 @@ class Profile {
   void enter(const char* name) {
     if (!is_on_) return;
     if (!open_.empty()) open_.back().is_innermost = false;
-    open_.push_back({name, event(), nullptr, true});
+    open_.push_back({name, make_event(), make_event(), true});
+    closed_.reserve(closed_.size() + open_.size());
+    check(cudaEventRecord(open_.back().begin, gpu_.stream()), "cudaEventRecord");
   }
-  void leave() {
+  // Called by a destructor: does not throw. An event that could not be recorded shows when it is
+  // read.
+  void leave() noexcept {
     if (open_.empty()) return;
-    Interval interval = open_.back();
+    const Interval interval = open_.back();
     open_.pop_back();
-    if (!interval.is_innermost) {
-      cudaEventDestroy(interval.begin);
-      return;
+    if (interval.is_innermost) {
+      cudaEventRecord(interval.end, gpu_.stream());
+      closed_.push_back(interval);
+    } else {
+      destroy(interval);
     }
-    interval.end = event();
-    closed_.push_back(interval);
   }
 
   std::vector<ProfileEntry> entries() {
@@ -64,18 +68,18 @@ class Profile {
     bool is_innermost;  // only operations are: what stands around them is not counted twice
   };
 
-  cudaEvent_t event() {
+  static cudaEvent_t make_event() {
     cudaEvent_t event = nullptr;
     check(cudaEventCreate(&event), "cudaEventCreate");
-    check(cudaEventRecord(event, gpu_.stream()), "cudaEventRecord");
     return event;
   }
+  static void destroy(const Interval& interval) noexcept {
+    cudaEventDestroy(interval.begin);
+    cudaEventDestroy(interval.end);
+  }
   void clear() {
-    for (const Interval& interval : open_) cudaEventDestroy(interval.begin);
-    for (const Interval& interval : closed_) {
-      cudaEventDestroy(interval.begin);
-      cudaEventDestroy(interval.end);
-    }
+    for (const Interval& interval : open_) destroy(interval);
+    for (const Interval& interval : closed_) destroy(interval);
     open_.clear();
     closed_.clear();
   }
