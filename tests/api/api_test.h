@@ -7,16 +7,20 @@
 #include <cstring>
 #include <vector>
 
+#include "support/device_under_test.h"
 #include "support/support.h"
 
 namespace gf_test {
 
 inline constexpr int32_t kLength = 16;
 
+// On the device under test.
 inline gf_context* make_context() {
   gf_context_options options;
   gf_context_options_init(&options);
   options.threads = 2;
+  if (on_gpu()) options.device = "cuda";
+  options.precision = in_bf16() ? "bf16" : "fp32";
   gf_context* context = nullptr;
   assert_int_equal(gf_context_create(&options, &context, nullptr, 0), GF_OK);
   return context;

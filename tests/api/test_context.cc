@@ -32,6 +32,10 @@ void contexts_that_cannot_be_made_say_why(void**) {
     const char* part;
   } cases[] = {
       {[](gf_context_options& o) { o.device = "tpu"; }, GF_ERROR_INVALID_ARGUMENT, "\"tpu\""},
+      {[](gf_context_options& o) { o.device = "cuda:x"; }, GF_ERROR_INVALID_ARGUMENT, "\"cuda:x\""},
+      {[](gf_context_options& o) { o.device = "cuda:-1"; }, GF_ERROR_INVALID_ARGUMENT, "cuda:N"},
+      {[](gf_context_options& o) { o.device = "cuda:"; }, GF_ERROR_INVALID_ARGUMENT, "cuda:N"},
+      {[](gf_context_options& o) { o.attention = "flash"; }, GF_ERROR_INVALID_ARGUMENT, "own or"},
       {[](gf_context_options& o) { o.threads = -1; }, GF_ERROR_INVALID_ARGUMENT, "threads is -1"},
       {[](gf_context_options& o) { o.precision = "fp8"; }, GF_ERROR_INVALID_ARGUMENT, "\"fp8\""},
       {[](gf_context_options& o) { o.precision = "bf16"; }, GF_ERROR_UNSUPPORTED, "needs a GPU"},

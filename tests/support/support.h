@@ -35,6 +35,9 @@ std::string data_directory(const char* skipped);
 // A fresh directory of this test program, removed when the program ends.
 std::string scratch_directory();
 
+// What a program returns that has skipped all its tests.
+inline constexpr int kSkipped = 77;
+
 // Runs body, which must throw gf::Error with this status and a text that holds `part`.
 void assert_fails(gf_status status, const char* part, const std::function<void()>& body);
 

@@ -4,19 +4,20 @@
 #include <vector>
 
 #include "base/file.h"
-#include "data/sample_corpus.h"
 #include "io/safetensors.h"
 #include "support/support.h"
+#include "train/train_test.h"
 
 namespace {
+
+using gf_test::make_test_device;
+using gf_test::values;
 
 constexpr int32_t kLength = 16;
 
 gf_model_config small_config(gf_mixer mixer) {
-  gf_model_config c = gf::default_config(mixer);
-  c.vocab_size = 128;
+  gf_model_config c = gf_test::small_config(mixer);
   c.max_seq_len = kLength;
-  c.num_layers = 2;
   c.model_dim = 16;
   c.reduced_dim = 4;
   c.ff_dim = 32;
@@ -24,7 +25,7 @@ gf_model_config small_config(gf_mixer mixer) {
 }
 
 std::shared_ptr<gf::Model> make_model(const gf_model_config& config) {
-  auto model = std::make_shared<gf::Model>(gf::make_cpu_device({2}), gf::ModelConfig(config));
+  auto model = std::make_shared<gf::Model>(make_test_device(2), gf::ModelConfig(config));
   model->initialise(3);
   return model;
 }
@@ -68,7 +69,7 @@ void a_model_comes_back_whole(void**) {
   auto model = make_model(small_config(GF_MIXER_GRASSMANN));
   model->metadata()["tokenizer"] = "byte";
   gf::save_model(*model, path("model"));
-  const auto back = gf::load_model(gf::make_cpu_device({1}), path("model"));
+  const auto back = gf::load_model(make_test_device(1), path("model"));
   assert_true(back->metadata() == model->metadata());
   const std::vector<int32_t> ids = {1, 2, 3, 4, 5, 6};
   std::vector<float> a(6 * 128), b(6 * 128, 0.0f);
@@ -83,9 +84,8 @@ void a_training_checkpoint_is_a_model_too(void**) {
   auto trainer = make_trainer(GF_MIXER_TRANSFORMER);
   trainer->step();
   gf::save_trainer(*trainer, path("training"));
-  const auto model = gf::load_model(gf::make_cpu_device({1}), path("training"));
-  const gf::Mat &a = model->parameters().value, &b = trainer->parameters().value;
-  assert_memory_equal(a.data, b.data, static_cast<size_t>(a.size()) * sizeof(float));
+  const auto model = gf::load_model(make_test_device(1), path("training"));
+  assert_true(values(*model) == values(*trainer->model()));
 }
 
 void another_shape_is_named(void**) {
@@ -106,15 +106,14 @@ void another_shape_is_named(void**) {
 
 void weights_that_do_not_load_change_nothing(void**) {
   auto model = make_model(small_config(GF_MIXER_GRASSMANN));
-  const gf::Mat& flat = model->parameters().value;
-  const std::vector<float> before(flat.data, flat.data + flat.size());
+  const std::vector<float> before = values(*model);
   auto wrong = make_model(small_config(GF_MIXER_GRASSMANN));
   wrong->initialise(4);
   wrong->write(wrong->table()["ln_f.bias"], std::vector<float>(16, 1.0f / 0.0f));
   gf::save_model(*wrong, path("wrong"));
   gf_test::assert_fails(GF_ERROR_FORMAT, "ln_f.bias holds a value that is not finite",
                         [&] { gf::load_weights(*model, path("wrong")); });
-  assert_memory_equal(before.data(), flat.data, before.size() * sizeof(float));
+  assert_true(values(*model) == before);
 }
 
 void a_file_without_what_is_needed_is_named(void**) {
@@ -124,9 +123,9 @@ void a_file_without_what_is_needed_is_named(void**) {
                         [&] { gf::load_trainer(*trainer, path("model")); });
   gf::write_safetensors(path("bare"), {}, {});
   gf_test::assert_fails(GF_ERROR_FORMAT, "gf.config",
-                        [&] { gf::load_model(gf::make_cpu_device({1}), path("bare")); });
+                        [&] { gf::load_model(make_test_device(1), path("bare")); });
   gf_test::assert_fails(GF_ERROR_NOT_FOUND, "nowhere",
-                        [&] { gf::load_model(gf::make_cpu_device({1}), path("nowhere")); });
+                        [&] { gf::load_model(make_test_device(1), path("nowhere")); });
 }
 
 void a_configuration_that_the_tensors_do_not_bear_out_is_refused(void**) {
@@ -138,7 +137,7 @@ void a_configuration_that_the_tensors_do_not_bear_out_is_refused(void**) {
                           "\"window_schedule\":\"all\",\"windows\":[]}"}},
                         {});
   gf_test::assert_fails(GF_ERROR_MISMATCH, "token_embedding.weight is missing",
-                        [&] { gf::load_model(gf::make_cpu_device({1}), path("bare")); });
+                        [&] { gf::load_model(make_test_device(1), path("bare")); });
 }
 
 void another_training_is_named(void**) {
@@ -172,7 +171,8 @@ void the_tied_head_under_its_second_name_is_ignored(void**) {
   }
   gf::write_safetensors(path("torch"), {}, sources);
   gf::load_weights(*model, path("torch"));
-  assert_true(model->parameters().value.data[0] == 0.5f);
+  const std::vector<float> loaded = values(*model);
+  assert_true(loaded[0] == 0.5f);
 }
 
 }  // namespace

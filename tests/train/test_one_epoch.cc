@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "data/dataset.h"
+#include "support/device_under_test.h"
 #include "support/support.h"
 #include "text/tokenizer.h"
 #include "train/evaluate.h"
@@ -37,8 +38,8 @@ gf_model_config small_config(gf_window_schedule schedule) {
 
 Curve train(gf_window_schedule schedule, std::shared_ptr<const gf::Dataset> data,
             const gf::Dataset& valid) {
-  auto model =
-      std::make_shared<gf::Model>(gf::make_cpu_device({}), gf::ModelConfig(small_config(schedule)));
+  auto model = std::make_shared<gf::Model>(gf_test::make_test_device(0),
+                                           gf::ModelConfig(small_config(schedule)));
   model->initialise(0);
   gf::TrainOptions options;
   options.epochs = 1;
