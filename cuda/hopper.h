@@ -15,13 +15,10 @@ namespace gf::cuda::hopper {
 // on 16 bytes. Results have to begin their rows on 16 bytes too.
 bool takes(const Gpu& gpu, const Act& a, const Act& b);
 
-// The vocabulary is taken in this many tiles of columns.
-int64_t exp_logits_tiles(int64_t vocabulary);
-// e[i, j] = exp(h_i . tokens_j - shift_i); h [R, D], tokens [V, D], e [R, V or more columns], 0
-// from column V on; not stored where e.data is null. sums[tile * R + i] = the sum of row i over the
-// tile.
-void exp_logits(Gpu& gpu, const Act& h, const Act& tokens, const float* shift, const Act& e,
-                float* sums);
+// sums[k, i] = the sum of exp(h_i . tokens_j - shift_i) over the k-th tile of the vocabulary; h [R,
+// D], tokens [V, D], sums [exp_sums_tiles(V), R].
+int64_t exp_sums_tiles(int64_t vocabulary);
+void exp_sums(Gpu& gpu, const Act& h, const Act& tokens, const float* shift, float* sums);
 
 // The two products of the head's gradient with the logits made anew on the way; D is
 // kWeightedWidth.

@@ -1,11 +1,17 @@
 #include "column_sums.h"
 #include "cuda_ops.h"
+#include "kernel.cuh"
 #include "products.h"
 
 namespace gf::cuda {
 
 void CudaOps::linear(const Act& x, const Linear& layer, const Act& y) {
   const Range range(device_, "linear");
+  // cuBLASLt is as fast or faster at every wider shape of the models (tests/bench/bench_products).
+  constexpr int64_t kNarrow = 64;
+  if (y.cols <= kNarrow && hopper::takes(gpu_, x, layer.weight.act) && is_vectored(y)) {
+    return hopper::linear(gpu_, x, layer.weight.act, layer.bias.value.data, y);
+  }
   products_->run(x, transposed(layer.weight.act), y, layer.bias);
 }
 

@@ -271,12 +271,10 @@ bool takes_exp_loss_backward(const Gpu& gpu, const Act& h, const Param& tokens, 
 }
 
 void exp_loss(Gpu& gpu, const Act& h, const Param& tokens, const Batch& batch, LossSum* loss) {
-  const int64_t tiles = hopper::exp_logits_tiles(tokens.act.rows);
+  const int64_t tiles = hopper::exp_sums_tiles(tokens.act.rows);
   const Workspace w = workspace(gpu, h, tiles, 0);
   before_exp(gpu, h, tokens.act, batch, w);
-  Act none;
-  none.element = sizeof(bf16);
-  hopper::exp_logits(gpu, h, tokens.act, w.state.shift, none, w.sums);
+  hopper::exp_sums(gpu, h, tokens.act, w.state.shift, w.sums);
   launch(gpu, "losses", losses_kernel, blocks_of_warps(h.rows), kThreads, 0, w.sums, tiles, h.rows,
          targets(batch), w.state);
   sum_losses(gpu, w.state.losses, batch, true, loss);

@@ -17,6 +17,7 @@
 #include "column_sums.h"
 #include "hopper.h"
 #include "kernel.cuh"
+#include "operand_memory.cuh"
 #include "product_plan.h"
 #include "replay_timer.h"
 
@@ -24,6 +25,9 @@ namespace {
 
 using namespace gf;
 using namespace gf::cuda;
+using bench::bf16_matrix;
+using bench::fp32_matrix;
+using bench::Memory;
 using bench::ReplayTimer;
 
 constexpr char kHelp[] =
@@ -57,55 +61,6 @@ struct Case {
   std::function<void()> hopper = nullptr;  // what of cuda/hopper.h does the same
   std::function<void()> sums = nullptr;    // what else has to be done beside the product
 };
-
-__global__ void fill_kernel(bf16* to, int64_t count, float scale) {
-  const int64_t step = static_cast<int64_t>(gridDim.x) * blockDim.x;
-  for (int64_t i = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; i < count;
-       i += step) {
-    uint32_t bits = static_cast<uint32_t>(i) * 2654435761u;
-    bits = (bits ^ bits >> 16) * 0x85EBCA6Bu;
-    bits = (bits ^ bits >> 13) * 0xC2B2AE35u;
-    bits ^= bits >> 16;
-    to[i] = __float2bfloat16_rn(scale * (static_cast<float>(bits >> 8) * 0x1p-23f - 1.0f));
-  }
-}
-
-// Inputs are random: zeros would draw less power and so run at a higher clock. Results go
-// elsewhere.
-struct Memory {
-  static constexpr int64_t kElements = int64_t{4096} * 30528;  // the largest: a panel of the head
-  static constexpr int64_t kBytes = kElements * sizeof(bf16);
-
-  explicit Memory(Gpu& gpu)
-      : x(input(gpu, 1.0f)), w(input(gpu, 0.0625f)), y(output(gpu)), z(output(gpu)) {
-    bias.value = {reinterpret_cast<float*>(output(gpu)), 1, 1, 1};
-    bias.act = {input(gpu, 1.0f), 1, 1, 1, sizeof(bf16)};
-    dropout = {dropout_threshold(0.1f), 1, reinterpret_cast<StepState*>(output(gpu))};
-  }
-
-  static std::byte* output(Gpu& gpu) {
-    auto* to = static_cast<std::byte*>(gpu.allocate(kBytes, "a matrix"));
-    check(cudaMemsetAsync(to, 0, kBytes, gpu.stream()), "cudaMemsetAsync");
-    return to;
-  }
-  static std::byte* input(Gpu& gpu, float scale) {
-    auto* to = static_cast<std::byte*>(gpu.allocate(kBytes, "a matrix"));
-    fill_kernel<<<1024, 256, 0, gpu.stream()>>>(reinterpret_cast<bf16*>(to), kElements, scale);
-    check(cudaGetLastError(), "fill_kernel");
-    return to;
-  }
-
-  std::byte *x, *w, *y, *z;
-  Param bias;
-  Dropout dropout;
-};
-
-Act bf16_matrix(std::byte* data, int64_t rows, int64_t cols, int64_t ld = 0) {
-  return {data, rows, cols, ld == 0 ? cols : ld, sizeof(bf16)};
-}
-Mat fp32_matrix(std::byte* data, int64_t rows, int64_t cols) {
-  return {reinterpret_cast<float*>(data), rows, cols, cols};
-}
 
 // ---- The products ------------------------------------------------------------------------------
 
@@ -231,11 +186,8 @@ class Cases {
     auto* shift = reinterpret_cast<float*>(m_.bias.value.data);
     auto* target = reinterpret_cast<const int32_t*>(m_.bias.value.data);
     auto *weighted = reinterpret_cast<float*>(m_.y), *sums = reinterpret_cast<float*>(m_.z);
-    add("head sums", outputs(vocabulary), dim, std::nullopt, [this, h, tokens, shift, sums] {
-      Act none;
-      none.element = 2;
-      hopper::exp_logits(gpu_, h, tokens, shift, none, sums);
-    });
+    add("head sums", outputs(vocabulary), dim, std::nullopt,
+        [this, h, tokens, shift, sums] { hopper::exp_sums(gpu_, h, tokens, shift, sums); });
     const int64_t splits = hopper::weighted_tokens_splits(gpu_, rows_, vocabulary);
     add("head weighted tokens", 2 * outputs(vocabulary), dim, std::nullopt,
         [this, h, tokens, shift, splits, weighted, sums] {

@@ -111,7 +111,7 @@ def calls(tree):
 def functions(text):
     """(first line, number of lines) of functions, as clang-format lays them out: from a declaration
     at the indentation of a namespace or a class to its closing brace at the same one."""
-    no_function = re.compile(r" *(namespace|struct|class|enum|union|typedef|extern|.*\bconst(expr)?\b.*=)")
+    no_function = re.compile(r" *(namespace|template|struct|class|enum|union|typedef|extern|.*\bconst(expr)?\b.*=)")
     start = end = None
     for number, line in lines_of_code(text):
         line = line.rstrip()
