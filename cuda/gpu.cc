@@ -17,14 +17,15 @@ int count_gpus() {
   cudaGetLastError();
   cudaDriverGetVersion(&driver);
   if (driver == 0) {
-    throw_error(GF_ERROR_DEVICE, "no NVIDIA driver is loaded on this machine (%s)",
-                cudaGetErrorString(status));
+    throw_error(GF_ERROR_DEVICE, "device \"cuda\": no NVIDIA driver is loaded on this machine");
   }
   if (status == cudaErrorInsufficientDriver) {
-    throw_error(GF_ERROR_DEVICE, "the NVIDIA driver supports CUDA %s, expected %s or later",
+    throw_error(GF_ERROR_DEVICE,
+                "device \"cuda\": the NVIDIA driver supports CUDA %s, expected %s or later",
                 dotted(driver).c_str(), dotted(CUDART_VERSION).c_str());
   }
-  throw_error(GF_ERROR_DEVICE, "no GPU can be used: %s", cudaGetErrorString(status));
+  throw_error(GF_ERROR_DEVICE, "device \"cuda\": no GPU can be used: %s",
+              cudaGetErrorString(status));
 }
 
 }  // namespace
@@ -43,7 +44,7 @@ void check(cublasStatus_t status, const char* what) {
 
 Gpu::Gpu(int index) : index_(index) {
   const int count = count_gpus();
-  if (count == 0) throw_error(GF_ERROR_DEVICE, "there is no GPU on this machine");
+  if (count == 0) throw_error(GF_ERROR_DEVICE, "device \"cuda\": there is no GPU on this machine");
   if (index < 0 || index >= count) {
     throw_error(GF_ERROR_DEVICE, "device \"cuda:%d\": this machine's GPUs are cuda:0 to cuda:%d",
                 index, count - 1);
@@ -51,7 +52,8 @@ Gpu::Gpu(int index) : index_(index) {
   activate();
   check(cudaGetDeviceProperties(&properties_, index), "cudaGetDeviceProperties");
   if (architecture() < 80) {
-    throw_error(GF_ERROR_DEVICE, "%s has compute capability %d.%d, expected 8.0 or later",
+    throw_error(GF_ERROR_DEVICE,
+                "device \"cuda:%d\": %s has compute capability %d.%d, expected 8.0 or later", index,
                 properties_.name, properties_.major, properties_.minor);
   }
   try {
