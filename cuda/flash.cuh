@@ -31,7 +31,6 @@ void backward(Gpu& gpu, const Operands& operands);
 // ---- One head --------------------------------------------------------------------------------
 
 inline constexpr int kBlock = 64;  // rows of queries or keys taken at a time
-inline constexpr float kLog2e = 1.44269504f;
 
 inline int blocks_of(int length) {
   return (length + kBlock - 1) / kBlock;
@@ -62,13 +61,6 @@ struct Head {
     return o.lse + (row + i) * o.lse_ld + index;
   }
 };
-
-// 2^x. The hardware's error of 2 ulp is far below the rounding of its result to bf16.
-__device__ __forceinline__ float exp2_approx(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
 
 // ---- Tiles in shared memory ------------------------------------------------------------------
 

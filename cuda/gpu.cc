@@ -145,11 +145,18 @@ void* Gpu::kept_bytes(size_t bytes) {
 // ---- What runs beside --------------------------------------------------------------------------
 
 void Gpu::fork() {
-  if (is_serial_) return;
   check(cudaEventRecord(forked_, main_.stream), "cudaEventRecord");
   check(cudaStreamWaitEvent(side_.stream, forked_), "cudaStreamWaitEvent");
   is_forked_ = true;
   queue_ = &side_;
+}
+
+// An error shows at the next call that is checked.
+void Gpu::end_fork() noexcept {
+  queue_ = &main_;
+  if (!is_serial_) return;
+  cudaEventRecord(forked_, side_.stream);
+  cudaStreamWaitEvent(main_.stream, forked_);
 }
 
 void Gpu::settle() {

@@ -69,7 +69,7 @@ class Gpu {
     const Fork fork(*this);
     body();
   }
-  // For timing: everything one after the other.
+  // For timing: what follows waits for it at once.
   void set_serial(bool on) { is_serial_ = on; }
   // Device memory that stays as it is until settle() has been called twice: for what is written
   // here and read beside.
@@ -94,9 +94,10 @@ class Gpu {
   void* scratch_bytes(size_t bytes);
   void* kept_bytes(size_t bytes);
   void fork();
+  void end_fork() noexcept;
   struct Fork {
     explicit Fork(Gpu& g) : gpu(g) { gpu.fork(); }
-    ~Fork() { gpu.queue_ = &gpu.main_; }
+    ~Fork() { gpu.end_fork(); }
     Gpu& gpu;
   };
   void make_queue(Queue& queue);

@@ -34,7 +34,7 @@ int64_t weighted_hidden_rows(int64_t rows);
 void weighted_hidden(Gpu& gpu, const Act& tokens, const Act& h, const float* bias,
                      const int32_t* target, float scale, const Mat& dtokens);
 
-// y = x weight^T + bias; x [M, in], weight [out, in], y [M, out].
+// y = x weight^T + bias; x [M, in], weight [out, in], y [M, out]. Made for narrow results.
 void linear(Gpu& gpu, const Act& x, const Act& weight, const float* bias, const Act& y);
 
 // u = x weight^T + bias, a = dropout(gelu(u)); u, a [M, F]; F is a multiple of 8.
@@ -44,9 +44,6 @@ void linear_gelu(Gpu& gpu, const Act& x, const Act& weight, const float* bias,
 // dy [M, out], weight [out, F], u, a, du [M, F]; F is a multiple of 8. du may be u.
 void gelu_backward(Gpu& gpu, const Act& dy, const Act& weight, const Act& u, const Dropout& dropout,
                    const Act& a, const Act& du);
-
-// dx = dy weight, with accumulate added to dx; dy [M, out], weight [out, in], dx [M, in].
-void linear_dx(Gpu& gpu, const Act& dy, const Act& weight, const Act& dx, bool accumulate);
 
 // dw = dy^T x and db = the column sums of dy (unless db is null); dy [M, out], x [M, in], dw [out,
 // in].

@@ -1,60 +1,12 @@
 #pragma once
 
 // What follows a product on its accumulators. Of 8 columns a thread holds two of each of two rows;
-// each then gets 8 columns of a row, which is what a store of 16 bytes and a block of dropout's
-// random bits take: rounded to bf16 through shared memory, in fp32 from its three neighbours.
+// through shared memory, rounded to bf16, it then gets 8 columns of a row, which is what a store of
+// 16 bytes and a block of dropout's random bits take.
 
 #include "hopper_gemm.cuh"
 
 namespace gf::cuda::hopper {
-
-inline constexpr int kEights = 4;  // of 8 columns, that the four threads exchange at a time
-
-// Of words w[t] of eight t in thread q, thread q receives word p of eight q in w[p]: the transpose
-// of a 4 x 4 matrix, in halves.
-__device__ __forceinline__ void exchange(uint32_t (&w)[4]) {
-  const bool odd = threadIdx.x & 1, high = threadIdx.x & 2;
-#pragma unroll
-  for (int t = 0; t < 4; t += 2) {
-    const uint32_t other = __shfl_xor_sync(0xFFFFFFFFu, odd ? w[t] : w[t + 1], 1);
-    (odd ? w[t] : w[t + 1]) = other;
-  }
-#pragma unroll
-  for (int t = 0; t < 2; ++t) {
-    const uint32_t other = __shfl_xor_sync(0xFFFFFFFFu, high ? w[t] : w[t + 2], 2);
-    (high ? w[t] : w[t + 2]) = other;
-  }
-}
-
-// The accumulators of 32 columns from 32 * part on in row `half`, rounded to bf16: 8 columns of it,
-// the first of which is number 32 * part + 8 q of the tile.
-template <int kCount>
-__device__ __forceinline__ uint4 packed_eight(const float (&d)[kCount], int part, int half) {
-  uint32_t w[4];
-#pragma unroll
-  for (int t = 0; t < kEights; ++t) {
-    const int at = 4 * (kEights * part + t) + 2 * half;
-    w[t] = pack2(d[at], d[at + 1]);
-  }
-  exchange(w);
-  return make_uint4(w[0], w[1], w[2], w[3]);
-}
-// The same in fp32.
-template <int kCount>
-__device__ __forceinline__ void eight(const float (&d)[kCount], int part, int half,
-                                      float (&v)[kVector]) {
-#pragma unroll
-  for (int b = 0; b < 2; ++b) {
-    uint32_t w[4];
-#pragma unroll
-    for (int t = 0; t < kEights; ++t) {
-      w[t] = __float_as_uint(d[4 * (kEights * part + t) + 2 * half + b]);
-    }
-    exchange(w);
-#pragma unroll
-    for (int p = 0; p < 4; ++p) v[2 * p + b] = __uint_as_float(w[p]);
-  }
-}
 
 __device__ __forceinline__ void unpack(const uint4& raw, float (&v)[kVector]) {
   const uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
@@ -119,18 +71,6 @@ template <int kCount>
 __device__ __forceinline__ void begin_with_zero(float (&d)[kCount]) {
 #pragma unroll
   for (int i = 0; i < kCount; ++i) d[i] = 0.0f;
-}
-
-// Calls body(part, half, row, col) for each of a thread's eights of a tile.
-template <int kCols, class Body>
-__device__ __forceinline__ void for_eights(int row, int col, const Body& body) {
-  static_assert(kCols % 32 == 0);
-  const int own = col + static_cast<int>(threadIdx.x) % 4 * kVector;
-#pragma unroll
-  for (int part = 0; part < kCols / 32; ++part) {
-#pragma unroll
-    for (int half = 0; half < 2; ++half) body(part, half, row + 8 * half, own + 32 * part);
-  }
 }
 
 // Calls body(element, accumulator) for the elements of a target's last columns % 8, which no vector
@@ -209,7 +149,6 @@ struct Staged {
 
 struct Nothing {};
 
-template <bool kBias>
 struct StoreLinear {
   static constexpr bool kStaged = true;
   const float* bias;
@@ -219,11 +158,7 @@ struct StoreLinear {
   using Early = Nothing;
   template <int kCount>
   __device__ void before(int, int col, float (&d)[kCount], Nothing&) const {
-    if constexpr (kBias) {
-      begin_with(bias, col, y.cols, d);
-    } else {
-      begin_with_zero(d);
-    }
+    begin_with(bias, col, y.cols, d);
   }
   template <int kCount>
   __device__ void after(int row, int col, const float (&d)[kCount], const Nothing&,
@@ -264,17 +199,6 @@ struct StoreGelu {
   }
 };
 
-// What a thread's eights held before.
-template <int kCols>
-struct Held {
-  uint4 eight[kCols / 32][2];
-
-  __device__ void read(const Target& from, int row, int col) {
-    for_eights<kCols>(
-        row, col, [&](int part, int half, int i, int j) { eight[part][half] = from.get(i, j); });
-  }
-};
-
 // da is rounded to bf16, as where a product of its own leaves it. u is read where it is used, for
 // want of registers; du may be u, of which a thread reads what it writes.
 struct StoreGeluBackward {
@@ -306,32 +230,6 @@ struct StoreGeluBackward {
       du.put(i, j, packed(da));
       a.put(i, j, packed(x));
     });
-  }
-};
-
-struct AddLinear {
-  static constexpr bool kStaged = false;
-  Target y;
-
-  template <int kCols>
-  using Early = Held<kCols>;
-  template <int kCount>
-  __device__ void before(int row, int col, float (&d)[kCount], Held<2 * kCount>& held) const {
-    begin_with_zero(d);
-    held.read(y, row, col);
-  }
-  template <int kCount>
-  __device__ void after(int row, int col, const float (&d)[kCount], const Held<2 * kCount>& held,
-                        uint32_t) const {
-    for_eights<2 * kCount>(row, col, [&](int part, int half, int i, int j) {
-      float old[kVector], v[kVector];
-      unpack(held.eight[part][half], old);
-      eight(d, part, half, v);
-#pragma unroll
-      for (int n = 0; n < kVector; ++n) v[n] += old[n];
-      y.put(i, j, packed(v));
-    });
-    for_rest(d, row, col, y, [](bf16* to, float v) { *to = from_float<bf16>(to_float(*to) + v); });
   }
 };
 

@@ -29,18 +29,11 @@ inline constexpr int kGroup = 128;  // threads of a warpgroup
 // How a product is cut up. A transposed operand is stored [k, rows or columns of the result], one
 // that is not [rows or columns of the result, k]: the natural order of both operands of x weight^T.
 template <int kRows_, int kCols_, int kStages_, int kBlocks_, bool kTransposedA_ = false,
-          bool kTransposedB_ = false, int kShare_ = 1>
+          bool kTransposedB_ = false>
 struct Tile {
   static constexpr int kRows = kRows_, kCols = kCols_, kStages = kStages_;
   static constexpr int kBlocks = kBlocks_;  // on a multiprocessor
   static constexpr bool kTransposedA = kTransposedA_, kTransposedB = kTransposedB_;
-  // Neighbours in a row of tiles that form a cluster: each loads a part of their slab of a for all.
-  static constexpr int kShare = kShare_;
-  static constexpr int kSharedRows = kRows / kShare;
-  // The same in clusters of two. A quarter to a third less has to come from the L2 cache, whose
-  // throughput bounds products of these sizes. Larger clusters save more but leave multiprocessors
-  // without work, since the number of those that a cluster may use together is no multiple of 4.
-  using Pair = Tile<kRows, kCols, kStages, kBlocks, kTransposedA, kTransposedB, 2>;
   static constexpr int kGroups = kRows / 64;
   static constexpr int kProducts = kGroups * kGroup;  // the threads from there on load
   static constexpr int kThreads = kProducts + kWarp;
@@ -50,7 +43,6 @@ struct Tile {
   static constexpr uint32_t kStagedRowBytes = (kCols + 63) / 64 * 128;
   static constexpr uint32_t kStagesBytes = kStages * kStageBytes;
   static constexpr size_t kSharedBytes = 1024 + kStagesBytes + 2 * kStages * sizeof(uint64_t);
-  static_assert(kShare == 1 || (!kTransposedA && kSharedRows % 8 == 0));
   static_assert(kRows % 64 == 0 && kCols % 8 == 0 && kStages >= 2);
   static_assert(kBlocks * (kSharedBytes + 1024) <= 228 * 1024);
 };
@@ -106,7 +98,7 @@ class Pipeline {
   __device__ void init() const {
     for (int i = 0; i < T::kStages; ++i) {
       barrier_init(full(i), 1);
-      barrier_init(empty(i), T::kShare * T::kProducts / kWarp);
+      barrier_init(empty(i), T::kProducts / kWarp);
     }
     barrier_init_fence();
   }
@@ -119,7 +111,7 @@ class Pipeline {
       if (round > 0) wait(empty(stage), (round - 1) & 1);
       arrive_expecting(full(stage), T::kStageBytes);
       const int k = (first + i) * kSlab;
-      load_a(stage, a, row, k);
+      load_slab<T::kTransposedA, T::kRows>(stage_a(stage), a, row, k, full(stage));
       load_slab<T::kTransposedB, T::kCols>(stage_b(stage), b, col, k, full(stage));
       if (++stage == T::kStages) stage = 0, ++round;
     }
@@ -142,7 +134,7 @@ class Pipeline {
       products_commit();
       products_wait<1>();  // the slab before this one has been read
       pin(d);
-      if (signals && i > 0 && i - 1 + T::kStages < count) release(last);
+      if (signals && i > 0 && i - 1 + T::kStages < count) arrive(empty(last));
       last = stage;
       if (++stage == T::kStages) stage = 0, ++round;
     }
@@ -151,36 +143,10 @@ class Pipeline {
   }
 
  private:
-  __device__ void load_a(int stage, const CUtensorMap& a, int row, int k) const {
-    if constexpr (T::kShare == 1) {
-      load_slab<T::kTransposedA, T::kRows>(stage_a(stage), a, row, k, full(stage));
-    } else {
-      const int first = static_cast<int>(rank_in_cluster()) * T::kSharedRows;
-      load_shared_tile(stage_a(stage) + first * 128, a, k, row + first, full(stage),
-                       static_cast<uint16_t>((1 << T::kShare) - 1));
-    }
-  }
-  // Whoever loads into a stage waits for all its readers: those of all blocks that share it.
-  __device__ void release(int stage) const {
-    if constexpr (T::kShare == 1) {
-      arrive(empty(stage));
-    } else {
-#pragma unroll
-      for (int i = 0; i < T::kShare; ++i) arrive_remote(shared_of_block(empty(stage), i));
-    }
-  }
-  __device__ uint32_t stage_a(int i) const {
-    return stages_ + i * T::kStageBytes;
-  }
-  __device__ uint32_t stage_b(int i) const {
-    return stage_a(i) + T::kBytesA;
-  }
-  __device__ uint32_t full(int i) const {
-    return stages_ + T::kStagesBytes + i * 8;
-  }
-  __device__ uint32_t empty(int i) const {
-    return full(T::kStages + i);
-  }
+  __device__ uint32_t stage_a(int i) const { return stages_ + i * T::kStageBytes; }
+  __device__ uint32_t stage_b(int i) const { return stage_a(i) + T::kBytesA; }
+  __device__ uint32_t full(int i) const { return stages_ + T::kStagesBytes + i * 8; }
+  __device__ uint32_t empty(int i) const { return full(T::kStages + i); }
 
   uint32_t stages_;
 };
@@ -191,7 +157,7 @@ class Pipeline {
 //   after(row, col, d, early, stage): all the rest; where it is kStaged, with shared memory of the
 //   warp's own for its 16 rows in bf16, rows of 128 bytes.
 template <class T, class Epilogue>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks) GF_CLUSTER(T::kShare, 1)
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks)
     product_kernel(const __grid_constant__ CUtensorMap a, const __grid_constant__ CUtensorMap b,
                    int slabs, const Epilogue epilogue) {
   if constexpr (kHopper) {
@@ -199,14 +165,8 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) GF_CLUSTER(T::kShare,
     const Pipeline<T> pipeline(shared);
     if (threadIdx.x == 0) pipeline.init();
     if (threadIdx.x == T::kProducts) prefetch_map(a), prefetch_map(b);
-    if constexpr (T::kShare > 1) {
-      cluster_arrive();  // no copy before all have their barriers
-      cluster_wait();
-    } else {
-      __syncthreads();
-    }
+    __syncthreads();
     wait_for_inputs();
-    let_next_start();
     const int row = blockIdx.y * T::kRows, col = blockIdx.x * T::kCols;
     if (warpgroup() == T::kGroups) {
       if (threadIdx.x == T::kProducts) pipeline.load(a, b, row, col, 0, slabs);
@@ -235,8 +195,7 @@ void allow_shared(Kernel* kernel, size_t bytes, const char* what) {
         what);
 }
 
-// The operands' boxes, and one block a tile of the result [rows, cols]. The number of tiles of a
-// row is a multiple of kShare.
+// The operands' boxes, and one block a tile of the result [rows, cols].
 template <class T, class Epilogue>
 void launch_product(Gpu& gpu, const char* what, const Act& a, const Act& b, int64_t rows,
                     int64_t cols, int64_t inner, const Epilogue& epilogue) {
@@ -245,7 +204,7 @@ void launch_product(Gpu& gpu, const char* what, const Act& a, const Act& b, int6
   const dim3 blocks(static_cast<unsigned>(ceil_div(cols, T::kCols)),
                     static_cast<unsigned>(ceil_div(rows, T::kRows)));
   launch(gpu, what, kernel, blocks, T::kThreads, T::kSharedBytes,
-         tensor_map(a, T::kTransposedA ? kSlab : T::kSharedRows),
+         tensor_map(a, T::kTransposedA ? kSlab : T::kRows),
          tensor_map(b, T::kTransposedB ? kSlab : T::kCols),
          static_cast<int>(ceil_div(inner, kSlab)), epilogue);
 }

@@ -20,15 +20,6 @@ bool is_wide(int64_t vocabulary) {
   return cost(kWide) < cost(kNarrow);
 }
 
-// 2^x to a relative error of 2^-22, far below bf16's; what is below 2^-126 becomes 0.
-[[maybe_unused]] __device__ __forceinline__ float exp2_approx(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
-[[maybe_unused]] constexpr float kLog2e = 1.44269504f;
-
 struct SumExp {
   static constexpr bool kStaged = false;
   const float* shift;

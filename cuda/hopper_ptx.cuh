@@ -51,16 +51,6 @@ __device__ __forceinline__ void wait(uint32_t barrier, uint32_t parity) {
   }
 }
 
-// ---- Launch ----------------------------------------------------------------------------------
-
-// Lets the next kernel of the stream take the multiprocessors that this one's blocks leave, and set
-// itself up there; its wait_for_inputs() still waits for the end of this one. Called after
-// wait_for_inputs(), so that never more than two kernels hold multiprocessors, and only by kernels
-// that fill the chip: beside a smaller one the next would take what other streams could use.
-__device__ __forceinline__ void let_next_start() {
-  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
-}
-
 // ---- Tiles from global memory ----------------------------------------------------------------
 
 // Copies the box of the map that begins at (column, row); what lies outside the matrix comes as
@@ -71,16 +61,6 @@ __device__ __forceinline__ void load_tile(uint32_t to, const CUtensorMap& map, i
       "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes "
       "[%0], [%1, {%3, %4}], [%2];" ::"r"(to),
       "l"(&map), "r"(barrier), "r"(column), "r"(row)
-      : "memory");
-}
-// The same into all blocks of the cluster that the mask names: to the same place of each, and its
-// bytes count at the same barrier of each.
-__device__ __forceinline__ void load_shared_tile(uint32_t to, const CUtensorMap& map, int column,
-                                                 int row, uint32_t barrier, uint16_t mask) {
-  asm volatile(
-      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
-      ".multicast::cluster [%0], [%1, {%3, %4}], [%2], %5;" ::"r"(to),
-      "l"(&map), "r"(barrier), "r"(column), "r"(row), "h"(mask)
       : "memory");
 }
 __device__ __forceinline__ void prefetch_map(const CUtensorMap& map) {
@@ -122,15 +102,6 @@ __device__ __forceinline__ uint32_t shared_of_block(uint32_t address, uint32_t r
   uint32_t there;
   asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(rank));
   return there;
-}
-__device__ __forceinline__ uint32_t rank_in_cluster() {
-  uint32_t rank;
-  asm volatile("mov.u32 %0, %%cluster_ctarank;" : "=r"(rank));
-  return rank;
-}
-__device__ __forceinline__ void arrive_remote(uint32_t barrier_there) {
-  asm volatile("mbarrier.arrive.release.cluster.shared::cluster.b64 _, [%0];" ::"r"(barrier_there)
-               : "memory");
 }
 __device__ __forceinline__ float4 load_remote4(uint32_t address) {
   float4 v;

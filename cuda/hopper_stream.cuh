@@ -158,7 +158,6 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
     if (threadIdx.x == T::kProducts) prefetch_map(a), prefetch_map(b);
     __syncthreads();
     wait_for_inputs();
-    let_next_start();
     const int group = warpgroup();
     if (group == T::kGroups) {
       if (threadIdx.x == T::kProducts) pipeline.load(a, b, walk);

@@ -76,10 +76,4 @@ __device__ __forceinline__ uint64_t rows_descriptor(uint32_t address) {
   return descriptor<false>(address) & ~(uint64_t{0x3FFF} << 16) | uint64_t{kSlabB >> 4} << 16;
 }
 
-[[maybe_unused]] __device__ __forceinline__ float exp2_approx(float x) {
-  float y;  // to a relative error of 2^-22, far below bf16's
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
-}
-
 }  // namespace gf::cuda::hopper::weighted

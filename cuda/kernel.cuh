@@ -152,6 +152,18 @@ __device__ __forceinline__ void store(T* to, int64_t count, const float (&v)[kVe
   }
 }
 
+// ---- Exponentials ----------------------------------------------------------------------------
+
+inline constexpr float kLog2e = 1.44269504f;
+
+// 2^x to a relative error of 2^-22, far below the rounding of what it is for to bf16; what is below
+// 2^-126 becomes 0.
+__device__ __forceinline__ float exp2_approx(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 // ---- Reductions ------------------------------------------------------------------------------
 
 // The sum over a warp, in every lane.

@@ -172,7 +172,9 @@ GF_API void gf_context_options_init(gf_context_options* options);
  *   zero-terminated and cut to fit; may be NULL.
  * @param error_size Bytes in @p error.
  * @return GF_OK; GF_ERROR_INVALID_ARGUMENT (an unknown device or precision, a negative thread
- *   count); GF_ERROR_DEVICE (no such device); GF_ERROR_UNSUPPORTED; GF_ERROR_OUT_OF_MEMORY.
+ *   count); GF_ERROR_DEVICE (no such GPU, no driver or one that is too old);
+ *   GF_ERROR_UNSUPPORTED (the CUDA library is missing or of another build; bf16 on the CPU);
+ *   GF_ERROR_OUT_OF_MEMORY.
  * @since 0.1
  */
 GF_API gf_status gf_context_create(const gf_context_options* options, gf_context** out, char* error,
@@ -562,7 +564,8 @@ GF_API gf_status gf_model_config_parameter(gf_context* context, const gf_model_c
  * @param length Ids of a sequence.
  * @param model_bytes Receives the bytes of the parameters; may be NULL.
  * @param training_bytes Receives the bytes that training takes, the parameters and an evaluation
- *   between its steps included, the data not; may be NULL.
+ *   between its steps included, the data not; may be NULL. On a GPU operations have some 50 MB of
+ *   scratch memory of their own beside.
  * @return GF_OK; GF_ERROR_INVALID_ARGUMENT.
  * @since 0.1
  */

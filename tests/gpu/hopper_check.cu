@@ -2,7 +2,7 @@
 //
 //   hopper_check CASE ROWS COLS INNER [DROPOUT [PADDING]]
 //
-// CASE: exp_sums, linear, linear_wide, gelu, gelu_backward, dx, dx_add or gradient. The result
+// CASE: exp_sums, linear, linear_wide, gelu, gelu_backward or gradient. The result
 // of the product is [ROWS, COLS]. Prints one line; status 0 where all relative errors are small and
 // nothing was written beside the result. PADDING, 8 by default, is the number of elements between
 // rows: with 0 rows begin as in the models, on whole sectors of memory, and the time is the
@@ -289,26 +289,6 @@ struct Case {
     microseconds = time_of(gpu, body);
   }
 
-  void dx(bool add) {
-    const Act dy = random_matrix(rows, inner, 1.0f), weight = random_matrix(inner, cols, 0.2f);
-    const Act to = matrix(rows, cols, (cols + 7) / 8 * 8 + g_padding);
-    std::vector<bf16> before(rows * to.ld, __ushort_as_bfloat16(0xFFFF));
-    auto expected = product(dy, false, weight, true, rows, cols, inner);
-    if (add) {
-      for (int64_t i = 0; i < rows; ++i) {
-        for (int64_t j = 0; j < cols; ++j) {
-          const bf16 x = __float2bfloat16(random_value());
-          before[i * to.ld + j] = x, expected[i * cols + j] += value(x);
-        }
-      }
-      check(cudaMemcpy(to.data, before.data(), before.size() * 2, cudaMemcpyHostToDevice), "copy");
-    }
-    const auto body = [&] { gf::cuda::hopper::linear_dx(gpu, dy, weight, to, add); };
-    run(body);
-    verdict.compare("dx", to, expected);
-    microseconds = time_of(gpu, body);
-  }
-
   void gradient() {
     const Act dy = random_matrix(inner, rows, 1.0f), x = random_matrix(inner, cols, 1.0f);
     const gf::Mat dw = {device_array<float>(rows * cols), rows, cols, cols};
@@ -333,8 +313,6 @@ struct Case {
     if (name == "linear_wide") linear(true);
     if (name == "gelu") gelu();
     if (name == "gelu_backward") gelu_backward();
-    if (name == "dx") dx(false);
-    if (name == "dx_add") dx(true);
     if (name == "gradient") gradient();
   }
 };
