@@ -32,7 +32,7 @@ struct ByRow {
     float shift[2];
     float sum[2] = {};
   };
-  __device__ State begin(int row) const {
+  [[maybe_unused]] __device__ State begin(int row) const {
     State state;
     for (int h = 0; h < 2; ++h) {
       state.shift[h] = row + 8 * h < rows ? -kLog2e * shift[row + 8 * h] : 0.0f;
@@ -68,7 +68,7 @@ struct ByColumn {
   float scale;
 
   struct State {};
-  __device__ State begin(int) const { return {}; }
+  [[maybe_unused]] __device__ State begin(int) const { return {}; }
   __device__ void weigh(int first, int row, float (&s)[kScores]) const {
     const int lane = static_cast<int>(threadIdx.x) % kWarp, quad = lane % 4 * 2;
 #pragma unroll
