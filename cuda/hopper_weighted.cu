@@ -14,9 +14,8 @@
 // second cache, 0.5 GB in all. Measured on one H100: weighted_tokens 160 us.
 
 namespace gf::cuda::hopper {
-namespace {
-
-using namespace weighted;
+// Named, since compilers for other architectures would find functions of an unnamed one unused.
+namespace weighted {
 
 // ---- Weights ---------------------------------------------------------------------------------
 // Of the thread's scores s[4 j + 2 h + c]: row h ? 8 below `row` : `row` of a, row 8 j + 2 (lane %
@@ -32,7 +31,7 @@ struct ByRow {
     float shift[2];
     float sum[2] = {};
   };
-  [[maybe_unused]] __device__ State begin(int row) const {
+  __device__ State begin(int row) const {
     State state;
     for (int h = 0; h < 2; ++h) {
       state.shift[h] = row + 8 * h < rows ? -kLog2e * shift[row + 8 * h] : 0.0f;
@@ -68,7 +67,7 @@ struct ByColumn {
   float scale;
 
   struct State {};
-  [[maybe_unused]] __device__ State begin(int) const { return {}; }
+  __device__ State begin(int) const { return {}; }
   __device__ void weigh(int first, int row, float (&s)[kScores]) const {
     const int lane = static_cast<int>(threadIdx.x) % kWarp, quad = lane % 4 * 2;
 #pragma unroll
@@ -327,7 +326,9 @@ void run(Gpu& gpu, const char* what, const Act& a, const Act& b, int64_t splits,
          static_cast<int>(ceil_div(b.rows, kTile)), weights, out);
 }
 
-}  // namespace
+}  // namespace weighted
+
+using namespace weighted;
 
 int64_t weighted_tokens_splits(const Gpu& gpu, int64_t rows, int64_t vocabulary) {
   const int64_t blocks = ceil_div(rows, kRows), tiles = ceil_div(vocabulary, kTile);
