@@ -145,7 +145,7 @@ int64_t align(int64_t bytes) {
 }  // namespace
 
 struct CudnnAttention::State {
-  explicit State(Gpu& gpu) : gpu(gpu), cudnn(gpu.stream()) {}
+  explicit State(Gpu& owner) : gpu(owner), cudnn(owner.stream()) {}
 
   const CudnnPlan& plan(const Key& key) {
     std::unique_ptr<CudnnPlan>& plan = plans[key];
