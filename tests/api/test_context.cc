@@ -61,6 +61,34 @@ void contexts_that_cannot_be_made_say_why(void**) {
   }
 }
 
+// Without the CUDA library, a driver or a GPU "cuda" says which of them is missing, and "auto"
+// takes the CPU and tells the log why; with all of them both take the GPU.
+void a_gpu_is_taken_or_missed_by_name(void**) {
+  gf_context_options options;
+  gf_context_options_init(&options);
+  options.device = "cuda";
+  gf_context* context = nullptr;
+  char error[512] = "";
+  const gf_status status = gf_context_create(&options, &context, error, sizeof error);
+  const bool has_gpu = status == GF_OK;
+  if (!has_gpu) {
+    assert_true(status == GF_ERROR_DEVICE || status == GF_ERROR_UNSUPPORTED);
+    assert_non_null(std::strstr(error, "device \"cuda\": "));
+  }
+  gf_context_free(context);
+
+  std::string reason;
+  options.device = "auto";
+  options.log = [](gf_log_level level, const char* text, void* user) {
+    if (level == GF_LOG_DEBUG) *static_cast<std::string*>(user) = text;
+  };
+  options.log_user = &reason;
+  assert_int_equal(gf_context_create(&options, &context, error, sizeof error), GF_OK);
+  assert_non_null(std::strstr(gf_context_description(context), has_gpu ? "cuda:0" : "cpu"));
+  assert_true(reason.empty() == has_gpu);
+  gf_context_free(context);
+}
+
 void a_log_is_called_with_its_user(void**) {
   std::string line;
   gf_context_options options;
@@ -186,6 +214,7 @@ int main() {
   const CMUnitTest tests[] = {
       cmocka_unit_test(every_status_has_name_and_text),
       cmocka_unit_test(contexts_that_cannot_be_made_say_why),
+      cmocka_unit_test(a_gpu_is_taken_or_missed_by_name),
       cmocka_unit_test(a_log_is_called_with_its_user),
       cmocka_unit_test(an_allocator_without_memory_is_an_error),
       cmocka_unit_test(null_is_an_error_and_free_of_null_is_not),
