@@ -31,28 +31,21 @@ __device__ __forceinline__ void wait_for_inputs() {
 #endif
 }
 
+// `what` names the kernel in the text of an error.
 template <class... Parameters, class... Arguments>
-void launch_on(cudaStream_t stream, const char* what, void (*kernel)(Parameters...), dim3 blocks,
-               dim3 threads, size_t shared_bytes, Arguments&&... arguments) {
+void launch(Gpu& gpu, const char* what, void (*kernel)(Parameters...), dim3 blocks, dim3 threads,
+            size_t shared_bytes, Arguments&&... arguments) {
   cudaLaunchConfig_t config = {};
   config.gridDim = blocks;
   config.blockDim = threads;
   config.dynamicSmemBytes = shared_bytes;
-  config.stream = stream;
+  config.stream = gpu.stream();
   cudaLaunchAttribute overlap = {};
   overlap.id = cudaLaunchAttributeProgrammaticStreamSerialization;
   overlap.val.programmaticStreamSerializationAllowed = 1;
   config.attrs = &overlap;
   config.numAttrs = 1;
   check(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...), what);
-}
-
-// `what` names the kernel in the text of an error.
-template <class... Parameters, class... Arguments>
-void launch(Gpu& gpu, const char* what, void (*kernel)(Parameters...), dim3 blocks, dim3 threads,
-            size_t shared_bytes, Arguments&&... arguments) {
-  launch_on(gpu.stream(), what, kernel, blocks, threads, shared_bytes,
-            std::forward<Arguments>(arguments)...);
 }
 
 // Calls body(T()) with the element type of an Act.
