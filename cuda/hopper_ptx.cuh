@@ -63,6 +63,16 @@ __device__ __forceinline__ void load_tile(uint32_t to, const CUtensorMap& map, i
       "l"(&map), "r"(barrier), "r"(column), "r"(row)
       : "memory");
 }
+// The same to that place in the blocks of the cluster whose ranks `ranks` has bits of; the barrier
+// is each one's own.
+__device__ __forceinline__ void load_tile_for(uint32_t ranks, uint32_t to, const CUtensorMap& map,
+                                              int column, int row, uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
+      ".multicast::cluster [%0], [%1, {%3, %4}], [%2], %5;" ::"r"(to),
+      "l"(&map), "r"(barrier), "r"(column), "r"(row), "h"(static_cast<uint16_t>(ranks))
+      : "memory");
+}
 __device__ __forceinline__ void prefetch_map(const CUtensorMap& map) {
   asm volatile("prefetch.tensormap [%0];" ::"l"(&map) : "memory");
 }
@@ -94,7 +104,13 @@ __device__ __forceinline__ void cluster_arrive() {
   __syncwarp();  // by whole warps
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
 }
+// The same where no writes have to be seen.
+__device__ __forceinline__ void cluster_arrive_relaxed() {
+  __syncwarp();
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
 __device__ __forceinline__ void cluster_wait() {
+  __syncwarp();
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 // The address of the same place in the shared memory of another block of the cluster.
@@ -103,18 +119,10 @@ __device__ __forceinline__ uint32_t shared_of_block(uint32_t address, uint32_t r
   asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(rank));
   return there;
 }
-__device__ __forceinline__ float4 load_remote4(uint32_t address) {
-  float4 v;
-  asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
-               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
-               : "r"(address)
-               : "memory");
-  return v;
-}
-__device__ __forceinline__ float load_remote(uint32_t address) {
-  float v;
-  asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
-  return v;
+// Orders no writes of ordinary instructions: for places that only copies and products touch. (With
+// .release.cluster it would wait for all of the thread's writes to the whole GPU.)
+__device__ __forceinline__ void arrive_remote(uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 
 // ---- Products of a warpgroup -----------------------------------------------------------------
