@@ -38,7 +38,8 @@ struct ByRow {
     }
     return state;
   }
-  __device__ void weigh(int first, float (&s)[kScores], State& state) const {
+  __device__ void prefetch(int, State&) const {}
+  __device__ void weigh(int first, int, float (&s)[kScores], State& state) const {
     const int own = first + static_cast<int>(threadIdx.x) % 4 * 2;
     const bool is_whole = first + kTile <= count;
 #pragma unroll
@@ -66,54 +67,71 @@ struct ByColumn {
   const int32_t* target;
   float scale;
 
-  struct State {};
+  static constexpr int kParts = (kTile + kWarp - 1) / kWarp;
+  // What a lane knows of a tile of b: row `lane` of each 32. Read while products run, and told to
+  // the other lanes when they make weights: a read of memory at that point was waited for.
+  struct State {
+    float bias[kParts];
+    int target[kParts];
+  };
   __device__ State begin(int) const { return {}; }
-  __device__ void weigh(int first, int row, float (&s)[kScores]) const {
-    const int lane = static_cast<int>(threadIdx.x) % kWarp, quad = lane % 4 * 2;
+  __device__ void prefetch(int first, State& state) const {
+    const int lane = static_cast<int>(threadIdx.x) % kWarp;
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) {
+      const int i = part * kWarp + lane;
+      const bool is_row = i < kTile;
+      state.bias[part] = is_row ? bias[first + i] : 0.0f;
+      state.target[part] = is_row ? target[first + i] : -1;
+    }
+  }
+  __device__ void weigh(int, int row, float (&s)[kScores], State& state) const {
+    const int quad = static_cast<int>(threadIdx.x) % 4 * 2;
 #pragma unroll
     for (int j = 0; j < kTile / 8; ++j) {
-      const float2 b = *reinterpret_cast<const float2*>(bias + first + 8 * j + quad);
 #pragma unroll
-      for (int h = 0; h < 2; ++h) {
-        s[4 * j + 2 * h] = exp2_approx(fmaf(s[4 * j + 2 * h], kLog2e, b.x));
-        s[4 * j + 2 * h + 1] = exp2_approx(fmaf(s[4 * j + 2 * h + 1], kLog2e, b.y));
+      for (int c = 0; c < 2; ++c) {
+        const float b = __shfl_sync(0xFFFFFFFFu, state.bias[j / 4], j % 4 * 8 + quad + c);
+        s[4 * j + c] = exp2_approx(fmaf(s[4 * j + c], kLog2e, b));
+        s[4 * j + 2 + c] = exp2_approx(fmaf(s[4 * j + 2 + c], kLog2e, b));
       }
     }
-    const int first_row = row - lane / 4;  // of the warp's 16
+    const int first_row = row - static_cast<int>(threadIdx.x) % kWarp / 4;  // of the warp's 16
+    int place[kParts];
+    uint32_t hits[kParts];
 #pragma unroll
-    for (int part = 0; part < kTile; part += kWarp) {
-      const int place = part + lane < kTile ? target[first + part + lane] - first_row : -1;
-      uint32_t hits = __ballot_sync(0xFFFFFFFFu, place >= 0 && place < 16);
-      while (hits != 0) {  // a few of the whole batch
-        const int column = __ffs(static_cast<int>(hits)) - 1;
-        hits &= hits - 1;
-        subtract(__shfl_sync(0xFFFFFFFFu, place, column), part + column, s);
-      }
+    for (int part = 0; part < kParts; ++part) {
+      place[part] = state.target[part] - first_row;
+      hits[part] = __ballot_sync(0xFFFFFFFFu, place[part] >= 0 && place[part] < 16);
+    }
+#pragma unroll
+    for (int part = 0; part < kParts; ++part) {
+      if (hits[part] != 0) subtract(part, hits[part], place[part], s);
     }
   }
+  __device__ void end(int, State&) const {}
 
  private:
-  // From the score of row `row` of the warp's and row `column` of the tile.
-  __device__ void subtract(int row, int column, float (&s)[kScores]) const {
+  // From the scores of a part's columns `hits`, each in the row of the warp's that the column's
+  // lane has in `place`. Frequent ids may have many, so scores are touched once for all of them.
+  __device__ void subtract(int part, uint32_t hits, int place, float (&s)[kScores]) const {
+    constexpr int kOfPart = kWarp / 2;
     const int lane = static_cast<int>(threadIdx.x) % kWarp;
-    if (lane / 4 != row % 8 || lane % 4 != column % 8 / 2) return;
-    const int own = column / 8 * 4 + row / 8 * 2 + column % 2;
+    uint32_t own = 0;  // bit i: score i of the part
+    while (hits != 0) {
+      const int column = __ffs(static_cast<int>(hits)) - 1;
+      hits &= hits - 1;
+      const int row = __shfl_sync(0xFFFFFFFFu, place, column);
+      if (lane == row % 8 * 4 + column % 8 / 2) {
+        own |= 1u << (column / 8 * 4 + row / 8 * 2 + column % 2);
+      }
+    }
 #pragma unroll
-    for (int i = 0; i < kScores; ++i) s[i] -= i == own ? scale : 0.0f;
+    for (int i = 0; i < kScores; ++i) {
+      if (i / kOfPart == part) s[i] -= own >> i % kOfPart & 1 ? scale : 0.0f;
+    }
   }
 };
-
-__device__ void weigh(const ByRow& by, int first, int, float (&s)[kScores], ByRow::State& state) {
-  by.weigh(first, s, state);
-}
-__device__ void weigh(const ByColumn& by, int first, int row, float (&s)[kScores],
-                      ByColumn::State&) {
-  by.weigh(first, row, s);
-}
-__device__ void end(const ByRow& by, int row, ByRow::State& state) {
-  by.end(row, state);
-}
-__device__ void end(const ByColumn&, int, ByColumn::State&) {}
 
 // ---- The kernel ------------------------------------------------------------------------------
 
@@ -225,7 +243,7 @@ __device__ __forceinline__ void add_up(const Memory& memory, const CUtensorMap& 
 #pragma unroll
   for (int i = 0; i < kScores; ++i) s[i] = 0;
   const auto make_weights = [&](int tile) {
-    weigh(weights, tile * kTile, row, s, state);
+    weights.weigh(tile * kTile, row, s, state);
 #pragma unroll
     for (int k = 0; k < kScores / 2; ++k) w[k] = pack2(s[2 * k], s[2 * k + 1]);
   };
@@ -247,6 +265,7 @@ __device__ __forceinline__ void add_up(const Memory& memory, const CUtensorMap& 
   score(memory, 0, s);
   products_commit();
   turns.give();
+  weights.prefetch(first * kTile, state);
   finish();
   for (int i = 0; i + 1 < count; ++i) {
     const int stage = i % kStages, next = (i + 1) % kStages;
@@ -260,6 +279,7 @@ __device__ __forceinline__ void add_up(const Memory& memory, const CUtensorMap& 
     score(memory, next, s);
     products_commit();
     turns.give();
+    weights.prefetch((first + i + 1) * kTile, state);
     finish();
     if (signals) arrive(memory.empty(stage));
     // Its place is that of tile i - 1, which the other warpgroup too is done with by now.
@@ -299,7 +319,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     for (int i = 0; i < kSums; ++i) sums[i] = 0;
     auto state = weights.begin(row);
     add_up(memory, b, weights, row, first, last, state, sums);
-    end(weights, row, state);
+    weights.end(row, state);
     const int column = static_cast<int>(threadIdx.x) % 4 * 2;
 #pragma unroll
     for (int h = 0; h < 2; ++h) {
