@@ -36,8 +36,15 @@ struct RowState {
   float* shift;
   float* of_target;  // logit of the target
   float* losses;
-  float* bias;      // log2(f) - shift log2(e): [M] and what hopper::weighted_hidden asks for beyond
-  int32_t* target;  // likewise
+};
+
+// What hopper::weighted_hidden is given: log2(f) - shift log2(e) and the target of every row.
+struct ForHidden {
+  float* bias;
+  int32_t* target;
+  float* parts;
+  int* ready;
+  hopper::HiddenSizes sizes;
 };
 
 __device__ float sum_of_products(const bf16* a, const bf16* b, int64_t count, int lane) {
@@ -162,22 +169,24 @@ struct Parts {
 };
 
 // A row's loss, its bias and target for the second kernel, and dh; a warp takes a row, and those
-// beyond M get what makes them count for nothing. At M = 4096: 17 MB of parts and 4 MB of tokens
-// in, 2 MB out, 6 us.
+// beyond M get what makes them count for nothing. The first threads set `ready` to 0. At M = 4096:
+// 17 MB of parts and 4 MB of tokens in, 2 MB out, 6 us.
 __global__ void __launch_bounds__(kThreads)
     end_rows_kernel(Parts parts, const bf16* tokens, int64_t tokens_ld, float scale,
-                    Targets targets, RowState state, int64_t all_rows, int64_t rows, int64_t width,
+                    Targets targets, RowState state, ForHidden hidden, int64_t rows, int64_t width,
                     bf16* dh, int64_t dh_ld) {
   wait_for_inputs();
   const int lane = threadIdx.x % kWarp;
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp;
-  if (i >= all_rows) return;
+  const int64_t thread = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const int64_t i = thread / kWarp;
+  for (int64_t k = thread; k < hidden.sizes.ready; k += gridDim.x * kThreads) hidden.ready[k] = 0;
+  if (i >= hidden.sizes.rows) return;
   const int64_t target = i < rows ? targets.of(i) : -1;
   float sum = 0;
   for (int64_t k = 0; i < rows && k < parts.splits; ++k) sum += parts.sums[k * rows + i];
   if (lane == 0) {
-    state.target[i] = static_cast<int32_t>(target);
-    state.bias[i] = target < 0 ? -INFINITY : log2f(scale / sum) - kLog2e * state.shift[i];
+    hidden.target[i] = static_cast<int32_t>(target);
+    hidden.bias[i] = target < 0 ? -INFINITY : log2f(scale / sum) - kLog2e * state.shift[i];
     if (i < rows) end_loss(state, i, sum, target >= 0);
   }
   if (i >= rows) return;
@@ -220,26 +229,27 @@ struct Workspace {
   float* largest = nullptr;
   float* sums = nullptr;      // [parts, M]
   float* weighted = nullptr;  // [parts, M, width]
+  ForHidden hidden = {};
 
-  // With a gradient where some rows are given to it.
-  Workspace(Carver& carver, const Act& h, int64_t parts, int64_t gradient_rows) {
+  // With a gradient where sizes for it are given.
+  Workspace(Carver& carver, const Act& h, int64_t parts, const hopper::HiddenSizes& sizes) {
     state.shift = carver.take<float>(h.rows);
     state.of_target = carver.take<float>(h.rows);
     state.losses = carver.take<float>(h.rows);
     largest = carver.take<float>(kMaxParts);
     sums = carver.take<float>(parts * h.rows);
-    if (gradient_rows == 0) return;
-    state.bias = carver.take<float>(gradient_rows);
-    state.target = carver.take<int32_t>(gradient_rows);
+    if (sizes.rows == 0) return;
     weighted = carver.take<float>(parts * h.rows * h.cols);
+    hidden = {carver.take<float>(sizes.rows), carver.take<int32_t>(sizes.rows),
+              carver.take<float>(sizes.parts), carver.take<int>(sizes.ready), sizes};
   }
 };
 
-Workspace workspace(Gpu& gpu, const Act& h, int64_t parts, int64_t gradient_rows) {
+Workspace workspace(Gpu& gpu, const Act& h, int64_t parts, const hopper::HiddenSizes& sizes = {}) {
   Carver counted;
-  Workspace(counted, h, parts, gradient_rows);
+  Workspace(counted, h, parts, sizes);
   Carver carver(gpu.scratch<std::byte>(counted.used()));
-  return Workspace(carver, h, parts, gradient_rows);
+  return Workspace(carver, h, parts, sizes);
 }
 
 Hidden hidden(const Act& h) {
@@ -272,7 +282,7 @@ bool takes_exp_loss_backward(const Gpu& gpu, const Act& h, const Param& tokens, 
 
 void exp_loss(Gpu& gpu, const Act& h, const Param& tokens, const Batch& batch, LossSum* loss) {
   const int64_t tiles = hopper::exp_sums_tiles(tokens.act.rows);
-  const Workspace w = workspace(gpu, h, tiles, 0);
+  const Workspace w = workspace(gpu, h, tiles);
   before_exp(gpu, h, tokens.act, batch, w);
   hopper::exp_sums(gpu, h, tokens.act, w.state.shift, w.sums);
   launch(gpu, "losses", losses_kernel, blocks_of_warps(h.rows), kThreads, 0, w.sums, tiles, h.rows,
@@ -283,15 +293,17 @@ void exp_loss(Gpu& gpu, const Act& h, const Param& tokens, const Batch& batch, L
 void exp_loss_backward(Gpu& gpu, const Act& h, const Param& tokens, const Batch& batch,
                        LossSum* loss, const Act& dh) {
   const int64_t splits = hopper::weighted_tokens_splits(gpu, h.rows, tokens.act.rows);
-  const int64_t all_rows = hopper::weighted_hidden_rows(h.rows);
+  const hopper::HiddenSizes sizes = hopper::weighted_hidden_sizes(gpu, h.rows, tokens.act.rows);
   const float scale = loss_scale(batch);
-  const Workspace w = workspace(gpu, h, splits, all_rows);
+  const Workspace w = workspace(gpu, h, splits, sizes);
   before_exp(gpu, h, tokens.act, batch, w);
   hopper::weighted_tokens(gpu, h, tokens.act, w.state.shift, splits, w.weighted, w.sums);
-  launch(gpu, "end_rows", end_rows_kernel, blocks_of_warps(all_rows), kThreads, 0,
+  launch(gpu, "end_rows", end_rows_kernel, blocks_of_warps(sizes.rows), kThreads, 0,
          Parts{w.weighted, w.sums, splits}, data<bf16>(tokens.act), tokens.act.ld, scale,
-         targets(batch), w.state, all_rows, h.rows, h.cols, data<bf16>(dh), dh.ld);
-  hopper::weighted_hidden(gpu, tokens.act, h, w.state.bias, w.state.target, scale, tokens.grad);
+         targets(batch), w.state, w.hidden, h.rows, h.cols, data<bf16>(dh), dh.ld);
+  hopper::weighted_hidden(gpu, tokens.act, h,
+                          {w.hidden.bias, w.hidden.target, w.hidden.parts, w.hidden.ready}, scale,
+                          tokens.grad);
   sum_losses(gpu, w.state.losses, batch, false, loss);
 }
 
