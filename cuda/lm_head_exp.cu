@@ -29,6 +29,7 @@ namespace gf::cuda {
 namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / kWarp;
+constexpr int kNormThreads = 512, kNormWarps = kNormThreads / kWarp;  // to have enough in flight
 constexpr float kLargestExponent = 60.0f;
 
 // What the kernels know of every row of the batch; [M] each.
@@ -61,16 +62,16 @@ __device__ float sum_of_products(const bf16* a, const bf16* b, int64_t count, in
 
 // largest[block] = max |w_j|² over the block's rows. Four rows of a warp are in flight at a time.
 // 16 MB at V = 30522: 4 us.
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kNormThreads)
     largest_norm_kernel(const bf16* tokens, int64_t vocabulary, int64_t width, int64_t ld,
                         float* largest) {
   constexpr int kRows = 4;
   wait_for_inputs();
-  __shared__ float of_warps[kWarps];
+  __shared__ float of_warps[kNormWarps];
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  const int64_t first = (static_cast<int64_t>(blockIdx.x) * kWarps + warp) * kRows;
+  const int64_t first = (static_cast<int64_t>(blockIdx.x) * kNormWarps + warp) * kRows;
   float max = 0;
-  for (int64_t row = first; row < vocabulary; row += gridDim.x * kWarps * kRows) {
+  for (int64_t row = first; row < vocabulary; row += gridDim.x * kNormWarps * kRows) {
     float sum[kRows] = {};
     for (int64_t j = lane * kVector; j < width; j += kWarp * kVector) {
       float v[kRows][kVector];
@@ -90,7 +91,7 @@ __global__ void __launch_bounds__(kThreads)
   if (lane == 0) of_warps[warp] = max;
   __syncthreads();
   if (threadIdx.x != 0) return;
-  for (int i = 0; i < kWarps; ++i) max = fmaxf(max, of_warps[i]);
+  for (int i = 0; i < kNormWarps; ++i) max = fmaxf(max, of_warps[i]);
   largest[blockIdx.x] = max;
 }
 
@@ -134,8 +135,8 @@ __global__ void __launch_bounds__(kThreads)
   state.of_target[i] = of_target;
 }
 
-__device__ __forceinline__ void end_loss(const RowState& state, int64_t row, float sum, bool has) {
-  state.losses[row] = has ? logf(sum) + state.shift[row] - state.of_target[row] : 0.0f;
+__device__ __forceinline__ float loss_of(float sum, float shift, float of_target, bool has_target) {
+  return has_target ? logf(sum) + shift - of_target : 0.0f;
 }
 
 // losses from the sums of all tiles of columns; a block takes 8 rows: thread t adds up every 32nd
@@ -158,7 +159,8 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t i = first + threadIdx.x / kWarp;
   if (i >= rows) return;
   sum = warp_sum(parts[threadIdx.x / kWarp][threadIdx.x % kWarp]);
-  if (threadIdx.x % kWarp == 0) end_loss(state, i, sum, targets.of(i) >= 0);
+  if (threadIdx.x % kWarp != 0) return;
+  state.losses[i] = loss_of(sum, state.shift[i], state.of_target[i], targets.of(i) >= 0);
 }
 
 // The sums of e_ij tokens_j and of e_ij, in parts of the vocabulary.
@@ -181,29 +183,31 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t i = thread / kWarp;
   for (int64_t k = thread; k < hidden.sizes.ready; k += gridDim.x * kThreads) hidden.ready[k] = 0;
   if (i >= hidden.sizes.rows) return;
-  const int64_t target = i < rows ? targets.of(i) : -1;
+  const bool is_row = i < rows;
+  const int64_t target = is_row ? targets.of(i) : -1;
+  // All reads before the first write, behind which they would wait.
   float sum = 0;
-  for (int64_t k = 0; i < rows && k < parts.splits; ++k) sum += parts.sums[k * rows + i];
-  if (lane == 0) {
-    hidden.target[i] = static_cast<int32_t>(target);
-    hidden.bias[i] = target < 0 ? -INFINITY : log2f(scale / sum) - kLog2e * state.shift[i];
-    if (i < rows) end_loss(state, i, sum, target >= 0);
-  }
-  if (i >= rows) return;
+  for (int64_t k = 0; is_row && k < parts.splits; ++k) sum += parts.sums[k * rows + i];
+  const float shift = is_row ? state.shift[i] : 0.0f,
+              of_target = is_row ? state.of_target[i] : 0.0f;
   const float factor = target < 0 ? 0.0f : scale / sum;
-  for (int64_t j = lane * kVector; j < width; j += kWarp * kVector) {
+  for (int64_t j = lane * kVector; is_row && j < width; j += kWarp * kVector) {
     float v[kVector] = {}, w[kVector] = {};
+    if (target >= 0) load8(tokens + target * tokens_ld + j, w);
     for (int64_t k = 0; k < parts.splits; ++k) {
       float part[kVector];
       load8(parts.weighted + (k * rows + i) * width + j, part);
 #pragma unroll
       for (int n = 0; n < kVector; ++n) v[n] += part[n];
     }
-    if (target >= 0) load8(tokens + target * tokens_ld + j, w);
 #pragma unroll
     for (int n = 0; n < kVector; ++n) v[n] = target < 0 ? 0.0f : factor * v[n] - scale * w[n];
     store8(dh + i * dh_ld + j, v);
   }
+  if (lane != 0) return;
+  hidden.target[i] = static_cast<int32_t>(target);
+  hidden.bias[i] = target < 0 ? -INFINITY : log2f(scale / sum) - kLog2e * shift;
+  if (is_row) state.losses[i] = loss_of(sum, shift, of_target, target >= 0);
 }
 
 // Carves arrays out of the scratch memory, each on 256 bytes; run twice, the first time to count.
@@ -261,8 +265,8 @@ unsigned blocks_of_warps(int64_t rows) {
 }
 
 void before_exp(Gpu& gpu, const Act& h, const Act& tokens, const Batch& batch, const Workspace& w) {
-  const int64_t parts = std::min<int64_t>(kMaxParts, ceil_div(tokens.rows, kWarps));
-  launch(gpu, "largest_norm", largest_norm_kernel, static_cast<unsigned>(parts), kThreads, 0,
+  const int64_t parts = std::min<int64_t>(kMaxParts, ceil_div(tokens.rows, kNormWarps));
+  launch(gpu, "largest_norm", largest_norm_kernel, static_cast<unsigned>(parts), kNormThreads, 0,
          data<bf16>(tokens), tokens.rows, tokens.cols, tokens.ld, w.largest);
   launch(gpu, "before_exp", before_exp_kernel, blocks_of_warps(h.rows), kThreads, 0, hidden(h),
          data<bf16>(tokens), tokens.ld, w.largest, parts, targets(batch), w.state);
