@@ -28,7 +28,7 @@ inline constexpr int kWeightedWidth = 256;
 int64_t weighted_tokens_splits(const Gpu& gpu, int64_t rows, int64_t vocabulary);
 void weighted_tokens(Gpu& gpu, const Act& h, const Act& tokens, const float* shift, int64_t splits,
                      float* out, float* sums);
-// dtokens_j = the sum over i of (2^(h_i . tokens_j log2(e) + bias_i) - scale [j = target_i]) h_i.
+// What the second one is given beside its operands, and how much of it.
 struct HiddenMemory {
   const float* bias;      // -infinity beyond R
   const int32_t* target;  // -1 beyond R
@@ -40,6 +40,7 @@ struct HiddenSizes {
   int64_t parts, ready;
 };
 HiddenSizes weighted_hidden_sizes(const Gpu& gpu, int64_t rows, int64_t vocabulary);
+// dtokens_j = the sum over i of (2^(h_i . tokens_j log2(e) + bias_i) - scale [j = target_i]) h_i.
 void weighted_hidden(Gpu& gpu, const Act& tokens, const Act& h, const HiddenMemory& memory,
                      float scale, const Mat& dtokens);
 

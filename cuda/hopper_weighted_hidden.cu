@@ -126,9 +126,9 @@ struct Shares {
                    : "memory");
     }
   }
-  static constexpr int kAtOnce = 8;  // loads of a thread on their way
   // The rest of the tile that share `number` begins with `count` steps, in the order of the shares.
   __device__ void add_rest(int number, int group, int count, float (&sums)[kSums]) const {
+    constexpr int kAtOnce = 16;  // loads of a thread on their way
     while (count < of_tile) {
       const Steps next = of(++number);
       count += next.end - next.begin;
@@ -144,7 +144,7 @@ struct Shares {
           float* sum = sums + 4 * (first + j);
           sum[0] += v[j].x, sum[1] += v[j].y, sum[2] += v[j].z, sum[3] += v[j].w;
         }
-        pin(sums);  // no more of them: registers are scarce
+        pin(sums);  // no more at once: registers are scarce
       }
     }
   }
