@@ -1,7 +1,7 @@
 #include <algorithm>
 
 #include "hopper.h"
-#include "hopper_weighted.cuh"
+#include "hopper_weighted_steps.cuh"
 
 // The head's second product: a is the embedding, b is h, and the weights are the gradient of the
 // logits. 239 tiles of 128 rows of a vocabulary of 30522 would be two rounds of 132 blocks, the
