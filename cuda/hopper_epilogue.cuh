@@ -8,18 +8,6 @@
 
 namespace gf::cuda::hopper {
 
-__device__ __forceinline__ void unpack(const uint4& raw, float (&v)[kVector]) {
-  const uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    v[2 * i] = __uint_as_float(words[i] << 16);
-    v[2 * i + 1] = __uint_as_float(words[i] & 0xFFFF0000u);
-  }
-}
-__device__ __forceinline__ uint4 packed(const float (&v)[kVector]) {
-  return make_uint4(pack2(v[0], v[1]), pack2(v[2], v[3]), pack2(v[4], v[5]), pack2(v[6], v[7]));
-}
-
 // A bf16 matrix that an epilogue reads or writes, eight columns at a time. The last columns % 8 are
 // for_rest's.
 struct Target {

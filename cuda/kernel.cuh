@@ -101,14 +101,16 @@ __device__ __forceinline__ void load8(const float* from, float (&v)[kVector]) {
   v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w;
   v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
 }
-__device__ __forceinline__ void load8(const bf16* from, float (&v)[kVector]) {
-  const uint4 raw = *reinterpret_cast<const uint4*>(from);
+__device__ __forceinline__ void unpack(const uint4& raw, float (&v)[kVector]) {
   const uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
 #pragma unroll
   for (int i = 0; i < 4; ++i) {
     v[2 * i] = __uint_as_float(words[i] << 16);
     v[2 * i + 1] = __uint_as_float(words[i] & 0xFFFF0000u);
   }
+}
+__device__ __forceinline__ void load8(const bf16* from, float (&v)[kVector]) {
+  unpack(*reinterpret_cast<const uint4*>(from), v);
 }
 __device__ __forceinline__ void store8(float* to, const float (&v)[kVector]) {
   reinterpret_cast<float4*>(to)[0] = make_float4(v[0], v[1], v[2], v[3]);
@@ -118,9 +120,11 @@ __device__ __forceinline__ uint32_t pack2(float low, float high) {
   const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
+__device__ __forceinline__ uint4 packed(const float (&v)[kVector]) {
+  return make_uint4(pack2(v[0], v[1]), pack2(v[2], v[3]), pack2(v[4], v[5]), pack2(v[6], v[7]));
+}
 __device__ __forceinline__ void store8(bf16* to, const float (&v)[kVector]) {
-  *reinterpret_cast<uint4*>(to) =
-      make_uint4(pack2(v[0], v[1]), pack2(v[2], v[3]), pack2(v[4], v[5]), pack2(v[6], v[7]));
+  *reinterpret_cast<uint4*>(to) = packed(v);
 }
 
 // The same for up to eight elements, wherever they begin; the others are 0 or not written.
