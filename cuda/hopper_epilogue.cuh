@@ -257,7 +257,7 @@ struct StoreGelu {
     const uint32_t from = Eights::first(stage);
     const uint64_t block = Eights::first_block(u, row, col);
     typename Eights::Place to_u(u, row, col), to_a(a, row, col);
-#pragma unroll 1
+#pragma unroll 2 / Eights::kParts
     for (int n = 0; n < Eights::kSteps; ++n, to_u.next(), to_a.next()) {
 #pragma unroll
       for (int part = 0; part < Eights::kParts; ++part) {
@@ -304,7 +304,7 @@ struct StoreGeluBackward {
     const uint32_t products = Eights::first(stage);
     const uint64_t block = Eights::first_block(u, row, col);
     typename Eights::Place from(u, row, col), to_a(a, row, col), to_du(du, row, col);
-#pragma unroll 1
+#pragma unroll 2 / Eights::kParts
     for (int n = 0; n < Eights::kSteps; ++n, to_a.next(), to_du.next()) {
       uint4 next[Eights::kParts];
       from.next();
