@@ -19,6 +19,9 @@ struct Target {
 
   __device__ bool has_eight(int row, int col) const { return row < rows && col + kVector <= cols; }
   __device__ bf16* at(int row, int col) const { return data + (int64_t{row} * ld + col); }
+  __device__ void put(int row, int col, const uint4& v) const {
+    if (has_eight(row, col)) *reinterpret_cast<uint4*>(at(row, col)) = v;
+  }
   // Has kCols columns of the 16 rows of a warp brought to the L2 cache; `row` is the thread's first
   // one as an accumulator's.
   template <int kCols>
@@ -41,7 +44,7 @@ inline Target target(const Act& a) {
 // Accumulators begin as the bias: adding it costs nothing. Columns past the last are not stored and
 // take any bias, since a choice here would keep the compiler from overlapping products. kPairs: the
 // bias begins on 8 bytes and `cols` is even.
-template <bool kPairs, int kCount>
+template <bool kPairs = false, int kCount>
 __device__ __forceinline__ void begin_with(const float* bias, int col, int cols,
                                            float (&d)[kCount]) {
   const int first = col + static_cast<int>(threadIdx.x) % 4 * 2;
@@ -119,11 +122,11 @@ struct PackedDropout {
 // rows that its neighbours continue, so that stores write whole lines of 128 bytes. Piece p of row
 // r of 64 columns lies at piece p ^ (r % 8), where neither way meets a bank twice. A thread's
 // eights stand in kSteps rows, kRows apart, and in each of these kParts times, kPartCols apart.
-template <int kCols>
+template <int kCols, int kAtOnce = 4>
 struct Staged {
   static constexpr int kPartCols = kCols < 64 ? kCols : 64, kPieces = kPartCols / kVector;
   static constexpr int kParts = kCols / kPartCols, kRows = kWarp / kPieces, kSteps = 16 / kRows;
-  static constexpr uint32_t kPartBytes = 16 * 128;  // of a warp
+  static constexpr uint32_t kPartBytes = 16 * 128, kBytes = kParts * kPartBytes;  // of a warp
   static_assert(kCols % 64 == 0 || kCols == 32);
 
   __device__ static void put(uint32_t stage, const float (&d)[kCols / 2]) {
@@ -145,6 +148,24 @@ struct Staged {
   }
   __device__ static uint4 get(uint32_t first, int step, int part) {
     return load_shared4((first ^ step * kRows % 8 * 16) + step * kRows * 128 + part * kPartBytes);
+  }
+
+  // Calls body(row, col, eight) for each of the thread's eights; row is the thread's first one as
+  // an accumulator's, col the tile's. kAtOnce rows are worked on together.
+  template <class Body>
+  __device__ static void for_eights(uint32_t stage, int row, int col, const float (&d)[kCols / 2],
+                                    const Body& body) {
+    put(stage, d);
+    const uint32_t from = first(stage);
+    const int thread = lane(), i = row - thread / 4 + thread / kPieces;
+    const int j = col + thread % kPieces * kVector;
+#pragma unroll kAtOnce
+    for (int n = 0; n < kSteps; ++n) {
+#pragma unroll
+      for (int part = 0; part < kParts; ++part) {
+        body(i + n * kRows, j + part * kPartCols, get(from, n, part));
+      }
+    }
   }
 
   // A thread's eights of a row of a target, then of its next one. row is the thread's first one as
@@ -213,20 +234,13 @@ struct StoreLinear {
   using Early = Nothing;
   template <int kCount>
   __device__ void before(int, int col, float (&d)[kCount], Nothing&) const {
-    begin_with<false>(bias, col, y.cols, d);
+    begin_with(bias, col, y.cols, d);
   }
   template <int kCount>
   __device__ void after(int row, int col, const float (&d)[kCount], const Nothing&,
                         uint32_t stage) const {
-    using Eights = Staged<2 * kCount>;
-    Eights::put(stage, d);
-    const uint32_t from = Eights::first(stage);
-    typename Eights::Place to(y, row, col);
-#pragma unroll
-    for (int n = 0; n < Eights::kSteps; ++n, to.next()) {
-#pragma unroll
-      for (int part = 0; part < Eights::kParts; ++part) to.put(part, Eights::get(from, n, part));
-    }
+    Staged<2 * kCount>::for_eights(stage, row, col, d,
+                                   [&](int i, int j, const uint4& v) { y.put(i, j, v); });
     for_rest(d, row, col, y, [](bf16* to, float v) { *to = from_float<bf16>(v); });
   }
 };
