@@ -7,8 +7,8 @@ namespace {
 // At D = 256, activations in bf16. norm: 1.5 KB a row, 6.3 MB at M = 4096. add_norm: 3 KB a row,
 // 12.6 MB, 3 us at 4.3 TB/s. norm_backward and add_norm_backward: 3.5 and 4 KB a row, 16.8 MB, 4
 // us, and 0.5 MB of parts through the second cache. At M = 32768 eight times that: add_norm 23 us,
-// its backward 31 us. About 250 instructions a row and warp, 100 of them dropout's random bits, are
-// a third of what the multiprocessors issue in that time.
+// its backward 31 us. About 250 and 310 instructions a row and warp, 75 of them dropout's random
+// bits, are a third of what the multiprocessors issue in that time.
 
 // What both directions read or write of a row. y, h and their gradients are T's.
 struct Rows {
@@ -120,9 +120,9 @@ struct Backward : Rows {
 // kDrop: dy is written.
 template <class T, int kWarps, bool kDrop>
 __global__ void __launch_bounds__(kBackwardThreads) norm_backward_rows(Backward op) {
-  wait_for_inputs();
   const Lane<kWarps> lane;
   ColumnSums<kWarps, 2> sums;
+  wait_for_inputs();
   // All threads of a block go around equally often: teams of several warps meet in team_sum.
   for (int64_t first = static_cast<int64_t>(blockIdx.x) * lane.teams; first < op.rows;
        first += static_cast<int64_t>(gridDim.x) * lane.teams) {

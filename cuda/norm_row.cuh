@@ -18,12 +18,16 @@ inline constexpr int kMaxColumns = 4 * kWarpColumns;
 inline constexpr int kRowWarps = 8;  // of a block, but where sums over rows are made
 inline constexpr int kRowThreads = kRowWarps * kWarp;
 
+// Rows and the distances of rows are below 2^32, so that one instruction multiplies them.
+__device__ __forceinline__ uint64_t offset_of(int64_t i, int64_t ld) {
+  return wide_product(static_cast<uint32_t>(i), static_cast<uint32_t>(ld));
+}
 __device__ __forceinline__ float* row_of(const Mat& m, int64_t i) {
-  return m.data + i * m.ld;
+  return m.data + offset_of(i, m.ld);
 }
 template <class T>
 __device__ __forceinline__ T* row_of(const Act& a, int64_t i) {
-  return reinterpret_cast<T*>(a.data) + i * a.ld;
+  return reinterpret_cast<T*>(a.data) + offset_of(i, a.ld);
 }
 
 // ---- Sums over a row -------------------------------------------------------------------------
@@ -86,13 +90,13 @@ __device__ __forceinline__ float squares8(const float (&x)[kVector], float mean,
 
 // The variance is that about the mean: E[x²] - mean² would cancel where the mean is large.
 __device__ __forceinline__ RowStats stats_of(float mean, float squares, float inverse_count) {
-  return {mean, 1.0f / sqrtf(squares * inverse_count + kLayerNormEpsilon)};
+  return {mean, rsqrtf(squares * inverse_count + kLayerNormEpsilon)};
 }
 
 // x: this lane's part of the row, 0 where it `has` none.
 template <int kWarps>
 __device__ __forceinline__ RowStats row_stats(const float (&x)[kVector], bool has, int64_t cols) {
-  const float inverse_count = 1.0f / static_cast<float>(cols);
+  const float inverse_count = reciprocal(static_cast<float>(cols));
   float sum[1] = {sum8(x)};
   team_sum<kWarps>(sum);
   const float mean = sum[0] * inverse_count;
@@ -117,10 +121,10 @@ __device__ __forceinline__ void add_to_slopes(const float (&gain)[kVector],
 // Turns d, the gradient of the normalised row n, into that of x; sums are those over the row.
 __device__ __forceinline__ void norm_gradient(const float (&n)[kVector], const float (&sums)[2],
                                               float inverse, int64_t cols, float (&d)[kVector]) {
-  const float inverse_count = 1.0f / static_cast<float>(cols);
-  const float mean = sums[0] * inverse_count, slope = sums[1] * inverse_count;
+  const float inverse_count = reciprocal(static_cast<float>(cols));
+  const float scale = inverse * inverse_count, mean = sums[0] * scale, slope = sums[1] * scale;
 #pragma unroll
-  for (int i = 0; i < kVector; ++i) d[i] = (d[i] - mean - n[i] * slope) * inverse;
+  for (int i = 0; i < kVector; ++i) d[i] = d[i] * inverse - mean - n[i] * slope;
 }
 
 // ---- Rows held by teams of kWarps warps ------------------------------------------------------
@@ -131,6 +135,25 @@ struct Lane {
   int teams = static_cast<int>(blockDim.x) / (kWarp * kWarps);
   int team = static_cast<int>(threadIdx.x) / (kWarp * kWarps);
   int column = static_cast<int>(threadIdx.x) % (kWarp * kWarps) * kVector;
+};
+
+// The rows that the teams of a grid take in turn. All threads of a block go around equally often,
+// as teams of several warps have to, which meet in team_sum: the last rows may lie past the end.
+template <int kWarps>
+struct Turns {
+  int first, stride, rows;  // of the block's first team
+  int team;
+
+  __device__ Turns(const Lane<kWarps>& lane, int64_t rows_)
+      : first(static_cast<int>(blockIdx.x) * lane.teams),
+        stride(static_cast<int>(gridDim.x) * lane.teams),
+        rows(static_cast<int>(rows_)),
+        team(lane.team) {}
+
+  __device__ bool is_over() const { return first >= rows; }
+  __device__ int row() const { return first + team; }
+  __device__ bool has_next() const { return row() + stride < rows; }
+  __device__ void next() { first += stride; }
 };
 
 // The eight elements that a lane takes: those of row i from column j on. A lane that has none reads
@@ -154,6 +177,7 @@ struct Place {
 template <int kWarps, int kCount>
 class ColumnSums {
  public:
+  // Before wait_for_inputs(): it touches nothing but the block's own memory.
   __device__ ColumnSums() {
 #pragma unroll
     for (int k = 0; k < kCount; ++k) mine(k)[0] = mine(k)[kWarp] = float4{};
@@ -173,14 +197,15 @@ class ColumnSums {
   __device__ void write(float* to, int64_t cols) const {
     __syncthreads();
     const int teams = Lane<kWarps>().teams;
-    for (int i = threadIdx.x; i < kCount * kWarps * kWarpColumns; i += blockDim.x) {
-      const int slot = i % kWarpColumns, warp = i / kWarpColumns % kWarps;
-      const int k = i / (kWarpColumns * kWarps);
-      constexpr int kHalf = kWarpColumns / 2;
-      const int column =
+    for (unsigned i = threadIdx.x; i < kCount * kWarps * kWarpColumns; i += blockDim.x) {
+      const unsigned slot = i % kWarpColumns, warp = i / kWarpColumns % kWarps;
+      const unsigned k = i / (kWarpColumns * kWarps);
+      constexpr unsigned kHalf = kWarpColumns / 2;
+      const unsigned column =
           warp * kWarpColumns + slot % kHalf / 4 * kVector + slot / kHalf * 4 + slot % 4;
       if (column >= cols) continue;
       float sum = 0;
+#pragma unroll 8
       for (int team = 0; team < teams; ++team) {
         sum += memory()[((team * kWarps + warp) * kCount + k) * kWarpColumns + slot];
       }
@@ -220,7 +245,7 @@ __device__ __forceinline__ void for_columns(int64_t cols, const Body& body) {
 // values(column, count, v): elements of the row, 0 from count on.
 template <class Values>
 __device__ __forceinline__ RowStats row_stats_of(int64_t cols, const Values& values) {
-  const float inverse_count = 1.0f / static_cast<float>(cols);
+  const float inverse_count = reciprocal(static_cast<float>(cols));
   float v[kVector], sum[1] = {}, squares[1] = {};
   for_columns(cols, [&](int64_t j, int64_t count) {
     values(j, count, v);
