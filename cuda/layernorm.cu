@@ -108,7 +108,8 @@ void forward(Gpu& gpu, const char* name, const Forward& op, bool vectored) {
 
 // ---- Backward --------------------------------------------------------------------------------
 
-constexpr int kBackwardThreads = 1024;
+// As many as leave each the registers of a row under way and of another one's inputs.
+constexpr int kBackwardThreads = 512;
 
 struct Backward : Rows {
   Act dh;
@@ -117,39 +118,55 @@ struct Backward : Rows {
   float* parts;  // [blocks, 2 cols]: of the gradients of gain and bias
 };
 
-// kDrop: dy is written.
+// kDrop: dy is written. Where a row's inputs are used up the next one's are read, so that memory
+// and arithmetic do not wait for each other.
 template <class T, int kWarps, bool kDrop>
 __global__ void __launch_bounds__(kBackwardThreads) norm_backward_rows(Backward op) {
   const Lane<kWarps> lane;
   ColumnSums<kWarps, 2> sums;
   wait_for_inputs();
-  // All threads of a block go around equally often: teams of several warps meet in team_sum.
-  for (int64_t first = static_cast<int64_t>(blockIdx.x) * lane.teams; first < op.rows;
-       first += static_cast<int64_t>(gridDim.x) * lane.teams) {
-    const Place at(first + lane.team, op.rows, lane.column, op.cols);
-    const int64_t i = at.i, j = at.j;
-    float n[kVector], d[kVector], dx[kVector], gain[kVector], factor[kVector];
-    load8(row_of<T>(op.dh, i) + j, d);
-    load8(row_of(op.x, i) + j, n);
-    load8(row_of(op.dx, i) + j, dx);
-    const RowStats stats = read_stats(row_of(op.stats, i));
-    if constexpr (kDrop) dropout8<true>(op.dropout, i * op.cols + j, factor);
-    at.zero_if_none(d);
+  const bool has_columns = lane.column < op.cols;
+  const int64_t j = min(static_cast<int64_t>(lane.column), op.cols - kVector);
+  const LocalDropout dropout(kDrop ? op.dropout : Dropout());
+  float gain[kVector];
+  load8(op.gain + j, gain);
+  Turns<kWarps> turns(lane, op.rows);
+  const int64_t first = min(turns.row(), turns.rows - 1);
+  Eight<T> next_d(row_of<T>(op.dh, first) + j);
+  Eight<float> next_x(row_of(op.x, first) + j), next_dx(row_of(op.dx, first) + j);
+  RowStats next_stats = read_stats(row_of(op.stats, first));
+  for (; !turns.is_over(); turns.next()) {
+    const int64_t i = turns.row(), next = i + turns.stride;
+    const bool has = has_columns && i < turns.rows, has_next = turns.has_next();
+    float n[kVector], d[kVector], dx[kVector], factor[kVector];
+    const RowStats stats = next_stats;
+    next_d.unpack(d);
+    next_x.unpack(n);
+    if (has_next) {
+      next_d = Eight<T>(row_of<T>(op.dh, next) + j);
+      next_x = Eight<float>(row_of(op.x, next) + j);
+      next_stats = read_stats(row_of(op.stats, next));
+    }
 #pragma unroll
-    for (int k = 0; k < kVector; ++k) n[k] = normalised(n[k], stats);
+    for (int k = 0; k < kVector; ++k) {
+      n[k] = normalised(n[k], stats);
+      d[k] = has ? d[k] : 0.0f;
+    }
     sums.add_gradients(0, d, n);
-    load8(op.gain + j, gain);  // late, for it is near and registers are few
     float slopes[2] = {};
     add_to_slopes(gain, n, d, slopes);
     team_sum<kWarps>(slopes);
     norm_gradient(n, slopes, stats.inverse, op.cols, d);
+    next_dx.unpack(dx);
+    if (has_next) next_dx = Eight<float>(row_of(op.dx, next) + j);
 #pragma unroll
     for (int k = 0; k < kVector; ++k) dx[k] += d[k];
-    if (at.has) store8(row_of(op.dx, i) + j, dx);
+    if (has) store8(row_of(op.dx, i) + j, dx);
     if constexpr (kDrop) {
+      dropout.factors(i * op.cols + j, factor);
 #pragma unroll
       for (int k = 0; k < kVector; ++k) dx[k] *= factor[k];
-      if (at.has) store8(row_of<T>(op.dy, i) + j, dx);
+      if (has) store8(row_of<T>(op.dy, i) + j, dx);
     }
   }
   sums.write(op.parts + blockIdx.x * 2 * op.cols, op.cols);
