@@ -343,19 +343,17 @@ void CudaOps::gate_add_norm(const Mat& x, const Act& hg, const Act& gate, const 
       dropout, x_out,  inner_stats, outer_stats};
   const Forward op{both, inner.bias.value.data, outer.bias.value.data, x, h_out};
   const bool vectored = is_vectored_gate(op, inner, outer) && is_vectored(x) && is_vectored(h_out);
-  with_element(h_out, [&](auto element) {
-    using T = decltype(element);
-    if (!vectored) {
-      launch(gpu_, "gate_add_norm", gate_any_rows<T>, any_row_blocks(op.rows), kRowThreads, 0, op);
-      return;
-    }
-    with_warps(op.cols, [&](auto warps) {
-      constexpr int kWarps = warps;
-      const auto most = static_cast<unsigned>(kForwardBlocks * gpu_.multiprocessors());
-      launch(gpu_, "gate_add_norm", gate_rows<T, kWarps>,
-             std::min(row_blocks(op.rows, kWarps), most), kRowThreads, 0, op);
-    });
-  });
+  const auto most = static_cast<unsigned>(kForwardBlocks * gpu_.multiprocessors());
+  with_rows(
+      h_out, vectored,
+      [&](auto element) {
+        launch(gpu_, "gate_add_norm", gate_any_rows<decltype(element)>, any_row_blocks(op.rows),
+               kRowThreads, 0, op);
+      },
+      [&](auto element, auto warps) {
+        launch(gpu_, "gate_add_norm", gate_rows<decltype(element), warps>,
+               std::min(row_blocks(op.rows, warps), most), kRowThreads, 0, op);
+      });
 }
 
 void CudaOps::gate_add_norm_backward(const Act& dh_out, const Mat& x_out, const Act& hg,
@@ -373,19 +371,16 @@ void CudaOps::gate_add_norm_backward(const Act& dh_out, const Mat& x_out, const 
                         is_vectored(dx) && is_vectored(dhg) && is_vectored(dgate);
   const SumTargets targets{
       {inner.gain.grad.data, inner.bias.grad.data, outer.gain.grad.data, outer.bias.grad.data}};
-  with_element(dh_out, [&](auto element) {
-    using T = decltype(element);
-    if (!vectored) {
-      SumsLaunch::any_rows(gpu_, op.rows)
-          .run(gpu_, name, gate_backward_any_rows<T>, op, 4, targets);
-      return;
-    }
-    with_warps(op.cols, [&](auto warps) {
-      constexpr int kWarps = warps;
-      SumsLaunch::teams(gpu_, op.rows, kWarps, 4, kBackwardThreads)
-          .run(gpu_, name, gate_backward_rows<T, kWarps>, op, 4, targets);
-    });
-  });
+  with_rows(
+      dh_out, vectored,
+      [&](auto element) {
+        SumsLaunch::any_rows(gpu_, op.rows)
+            .run(gpu_, name, gate_backward_any_rows<decltype(element)>, op, 4, targets);
+      },
+      [&](auto element, auto warps) {
+        SumsLaunch::teams(gpu_, op.rows, warps, 4, kBackwardThreads)
+            .run(gpu_, name, gate_backward_rows<decltype(element), warps>, op, 4, targets);
+      });
 }
 
 }  // namespace gf::cuda

@@ -20,6 +20,14 @@ using bf16 = __nv_bfloat16;
 inline constexpr int kWarp = 32;
 inline constexpr int kVector = 8;  // elements that a thread takes at a time, where it can
 
+// The shape of a cluster of blocks, a part of its kernel: from sm_90 on, and in the pass for the
+// host.
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+#define GF_CLUSTER(x, z) __cluster_dims__(x, 1, z)
+#else
+#define GF_CLUSTER(x, z)
+#endif
+
 // ---- Launch ----------------------------------------------------------------------------------
 
 // Every kernel calls this before it touches memory: from sm_90 on a kernel may start while the one

@@ -92,18 +92,16 @@ __global__ void __launch_bounds__(kRowThreads) norm_any_rows(Forward op) {
 
 template <bool kAdd>
 void forward(Gpu& gpu, const char* name, const Forward& op, bool vectored) {
-  with_element(op.h, [&](auto element) {
-    using T = decltype(element);
-    if (!vectored) {
-      launch(gpu, name, norm_any_rows<T, kAdd>, any_row_blocks(op.rows), kRowThreads, 0, op);
-      return;
-    }
-    with_warps(op.cols, [&](auto warps) {
-      constexpr int kWarps = warps;
-      launch(gpu, name, norm_rows<T, kWarps, kAdd>, row_blocks(op.rows, kWarps), kRowThreads, 0,
-             op);
-    });
-  });
+  with_rows(
+      op.h, vectored,
+      [&](auto element) {
+        launch(gpu, name, norm_any_rows<decltype(element), kAdd>, any_row_blocks(op.rows),
+               kRowThreads, 0, op);
+      },
+      [&](auto element, auto warps) {
+        launch(gpu, name, norm_rows<decltype(element), warps, kAdd>, row_blocks(op.rows, warps),
+               kRowThreads, 0, op);
+      });
 }
 
 // ---- Backward --------------------------------------------------------------------------------
@@ -216,19 +214,16 @@ __global__ void __launch_bounds__(kRowThreads) norm_backward_any_rows(Backward o
 template <bool kDrop>
 void backward(Gpu& gpu, const char* name, const Backward& op, const Norm& norm, bool vectored) {
   const SumTargets targets{{norm.gain.grad.data, norm.bias.grad.data}};
-  with_element(op.dh, [&](auto element) {
-    using T = decltype(element);
-    if (!vectored) {
-      SumsLaunch::any_rows(gpu, op.rows)
-          .run(gpu, name, norm_backward_any_rows<T, kDrop>, op, 2, targets);
-      return;
-    }
-    with_warps(op.cols, [&](auto warps) {
-      constexpr int kWarps = warps;
-      SumsLaunch::teams(gpu, op.rows, kWarps, 2, kBackwardThreads)
-          .run(gpu, name, norm_backward_rows<T, kWarps, kDrop>, op, 2, targets);
-    });
-  });
+  with_rows(
+      op.dh, vectored,
+      [&](auto element) {
+        SumsLaunch::any_rows(gpu, op.rows)
+            .run(gpu, name, norm_backward_any_rows<decltype(element), kDrop>, op, 2, targets);
+      },
+      [&](auto element, auto warps) {
+        SumsLaunch::teams(gpu, op.rows, warps, 2, kBackwardThreads)
+            .run(gpu, name, norm_backward_rows<decltype(element), warps, kDrop>, op, 2, targets);
+      });
 }
 
 }  // namespace

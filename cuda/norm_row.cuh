@@ -307,6 +307,16 @@ void with_warps(int64_t cols, const Body& body) {
   }
 }
 
+// Calls any_rows(T()) for rows of any kind, else team_rows(T(), integral constant) with the warps
+// that hold a row; T is the element type of `act`.
+template <class AnyRows, class TeamRows>
+void with_rows(const Act& act, bool vectored, const AnyRows& any_rows, const TeamRows& team_rows) {
+  with_element(act, [&](auto element) {
+    if (!vectored) return any_rows(element);
+    with_warps(act.cols, [&](auto warps) { team_rows(element, warps); });
+  });
+}
+
 // Runs a kernel that leaves parts of sums over rows, and adds those up. A multiprocessor has one
 // block, of as many warps as it may have: the fewer parts there are the sooner they are added up.
 struct SumsLaunch {
