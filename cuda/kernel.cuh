@@ -247,10 +247,11 @@ struct LocalDropout {
     state.seed = from.state->seed;
     state.step = from.state->step;
   }
-  // Factors of eight elements; the number of the first is a multiple of 8.
+  // As dropout8.
+  template <bool kWhole = true>
   __device__ __forceinline__ void factors(int64_t first, float (&factor)[kVector]) const {
     const Dropout here = {threshold, site, &state};
-    dropout8<true>(here, first, factor);
+    dropout8<kWhole>(here, first, factor);
   }
 };
 
