@@ -209,35 +209,27 @@ __global__ void __launch_bounds__(kBackwardThreads) gate_backward_rows(Backward 
   const LocalDropout dropout(op.dropout);
   Turns<kWarps> turns(lane, op.rows);
   const int64_t first = min(turns.row(), turns.rows - 1);
-  Eight<T> next_d(row_of<T>(op.dh_out, first) + j);
-  Eight<float> next_x(row_of(op.x_out, first) + j), next_dx(row_of(op.dx, first) + j);
-  RowStats next_outer = read_stats(row_of(op.outer_stats, first));
+  NormInputs<T> outer(op.dh_out, op.x_out, op.outer_stats, first, j);
+  Eight<float> next_dx(row_of(op.dx, first) + j);
   RowStats next_inner = read_stats(row_of(op.inner_stats, first));
   BlendInputs<T> inputs(op, first, j);
   for (; !turns.is_over(); turns.next()) {
     const int64_t i = turns.row(), next = i + turns.stride;
     const bool has = has_columns && i < turns.rows, has_next = turns.has_next();
     float n[kVector], d[kVector], dx[kVector], gain[kVector];
-    const RowStats outer = next_outer, inner = next_inner;
-    next_d.unpack(d);
-    next_x.unpack(n);
+    const RowStats inner = next_inner;
+    const float outer_inverse = outer.stats.inverse;
+    outer.unpack(has, d, n);
     if (has_next) {
-      next_d = Eight<T>(row_of<T>(op.dh_out, next) + j);
-      next_x = Eight<float>(row_of(op.x_out, next) + j);
-      next_outer = read_stats(row_of(op.outer_stats, next));
+      outer = NormInputs<T>(op.dh_out, op.x_out, op.outer_stats, next, j);
       next_inner = read_stats(row_of(op.inner_stats, next));
-    }
-#pragma unroll
-    for (int k = 0; k < kVector; ++k) {
-      n[k] = normalised(n[k], outer);
-      d[k] = has ? d[k] : 0.0f;
     }
     sums.add_gradients(2, d, n);
     load8(op.outer_gain + j, gain);
     float slopes[2] = {};
     add_to_slopes(gain, n, d, slopes);
     team_sum<kWarps>(slopes);
-    norm_gradient(n, slopes, outer.inverse, op.cols, d);
+    norm_gradient(n, slopes, outer_inverse, op.cols, d);
     next_dx.unpack(dx);
     if (has_next) next_dx = Eight<float>(row_of(op.dx, next) + j);
 #pragma unroll

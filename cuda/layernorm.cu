@@ -130,31 +130,20 @@ __global__ void __launch_bounds__(kBackwardThreads) norm_backward_rows(Backward 
   load8(op.gain + j, gain);
   Turns<kWarps> turns(lane, op.rows);
   const int64_t first = min(turns.row(), turns.rows - 1);
-  Eight<T> next_d(row_of<T>(op.dh, first) + j);
-  Eight<float> next_x(row_of(op.x, first) + j), next_dx(row_of(op.dx, first) + j);
-  RowStats next_stats = read_stats(row_of(op.stats, first));
+  NormInputs<T> inputs(op.dh, op.x, op.stats, first, j);
+  Eight<float> next_dx(row_of(op.dx, first) + j);
   for (; !turns.is_over(); turns.next()) {
     const int64_t i = turns.row(), next = i + turns.stride;
     const bool has = has_columns && i < turns.rows, has_next = turns.has_next();
     float n[kVector], d[kVector], dx[kVector], factor[kVector];
-    const RowStats stats = next_stats;
-    next_d.unpack(d);
-    next_x.unpack(n);
-    if (has_next) {
-      next_d = Eight<T>(row_of<T>(op.dh, next) + j);
-      next_x = Eight<float>(row_of(op.x, next) + j);
-      next_stats = read_stats(row_of(op.stats, next));
-    }
-#pragma unroll
-    for (int k = 0; k < kVector; ++k) {
-      n[k] = normalised(n[k], stats);
-      d[k] = has ? d[k] : 0.0f;
-    }
+    const float inverse = inputs.stats.inverse;
+    inputs.unpack(has, d, n);
+    if (has_next) inputs = NormInputs<T>(op.dh, op.x, op.stats, next, j);
     sums.add_gradients(0, d, n);
     float slopes[2] = {};
     add_to_slopes(gain, n, d, slopes);
     team_sum<kWarps>(slopes);
-    norm_gradient(n, slopes, stats.inverse, op.cols, d);
+    norm_gradient(n, slopes, inverse, op.cols, d);
     next_dx.unpack(dx);
     if (has_next) next_dx = Eight<float>(row_of(op.dx, next) + j);
 #pragma unroll

@@ -173,6 +173,28 @@ struct Place {
   }
 };
 
+// What the gradient through a norm reads of a row, as it lies in memory.
+template <class T>
+struct NormInputs {
+  Eight<T> dh;
+  Eight<float> x;
+  RowStats stats;
+
+  __device__ __forceinline__ NormInputs(const Act& dh_, const Mat& x_, const Mat& stats_, int64_t i,
+                                        int64_t j)
+      : dh(row_of<T>(dh_, i) + j), x(row_of(x_, i) + j), stats(read_stats(row_of(stats_, i))) {}
+  // d: dh, 0 where the lane `has` none; n: the normalised row.
+  __device__ __forceinline__ void unpack(bool has, float (&d)[kVector], float (&n)[kVector]) const {
+    dh.unpack(d);
+    x.unpack(n);
+#pragma unroll
+    for (int k = 0; k < kVector; ++k) {
+      d[k] = has ? d[k] : 0.0f;
+      n[k] = normalised(n[k], stats);
+    }
+  }
+};
+
 // Sums over the rows of a block of kCount vectors, in dynamic shared memory, for the registers are
 // wanted by rows under way: every warp adds to vectors of its own, and write() adds those up.
 template <int kWarps, int kCount>
