@@ -8,13 +8,6 @@
 #include "hopper_ptx.cuh"
 #include "kernel.cuh"
 
-// What clusters need from the compiler; also in the pass for the host.
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
-#define GF_CLUSTER(blocks) __cluster_dims__(blocks, 1, 1)
-#else
-#define GF_CLUSTER(blocks)
-#endif
-
 namespace gf::cuda::hopper {
 
 // Whether this pass of the compiler is for sm_90a; in the others the kernels are empty.

@@ -204,7 +204,7 @@ __device__ __forceinline__ void start_next() {
 
 // Leaves the part blockIdx.y of the sum over the rows of the batch: parts [splits, blocks, kPart].
 template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks) GF_CLUSTER(T::kRanks)
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks) GF_CLUSTER(T::kRanks, 1)
     gradients_kernel(const __grid_constant__ Group group, float* parts) {
   if constexpr (kHopper) {
     extern __shared__ uint8_t shared[];
