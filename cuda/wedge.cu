@@ -112,8 +112,9 @@ __global__ void backward_kernel(const T* z, int64_t ldz, const __grid_constant__
   });
   __syncwarp();
   const int token = own_token<Row>(), row = first_token<Row>() + token;
-  Row u = make_row<Row>(0, r), du = make_row<Row>(1, r), e = make_row<Row>(kTokenRows, r),
-      dv = make_row<Row>(kTokenRows + 1, r);
+  Row u = make_row<Row>(0, r), du = make_row<Row>(1, r);
+  Row e[Row::kAtOnce] = {make_row<Row>(kTokenRows, r)};
+  Row dv[Row::kAtOnce] = {make_row<Row>(kTokenRows + 1, r)};
   pass_back<1>(z, ldz, offsets, min(row, offsets.rows - 1), row < offsets.rows,
                shared_row<Row>(kTokenRows * token + 2, r), to, u, e, dv, du);
 }

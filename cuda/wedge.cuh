@@ -15,6 +15,7 @@ namespace gf::cuda {
 // r = 32: four lanes hold eight coordinates each.
 struct LaneRow {
   static constexpr int kLanes = 4;
+  static constexpr int kAtOnce = 3;  // pairs, which hide each other's latency
   float v[kVector];
 
   __device__ __forceinline__ static int lane() { return static_cast<int>(threadIdx.x) % kLanes; }
@@ -30,11 +31,18 @@ struct LaneRow {
   __device__ __forceinline__ void store(T* to) const {
     store8(to + lane() * kVector, v);
   }
+  // To global memory, and as vectors whatever the compiler thinks of it.
+  __device__ __forceinline__ void put(float* to) const {
+    float4* at = reinterpret_cast<float4*>(to + lane() * kVector);
+    __stcg(at, make_float4(v[0], v[1], v[2], v[3]));
+    __stcg(at + 1, make_float4(v[4], v[5], v[6], v[7]));
+  }
 };
 
 // Any r: a warp holds a row in shared memory, each lane using its own coordinates alone.
 struct SharedRow {
   static constexpr int kLanes = kWarp;
+  static constexpr int kAtOnce = 1;
   float* v;
   int r;
 
@@ -50,6 +58,7 @@ struct SharedRow {
   __device__ __forceinline__ void store(T* to) const {
     for (int i = lane(); i < r; i += kWarp) to[i] = from_float<T>(v[i]);
   }
+  __device__ __forceinline__ void put(float* to) const { store(to); }
 };
 
 template <class Row>
@@ -159,13 +168,16 @@ __device__ __forceinline__ void look_back(const T* z, int64_t ld, const Offsets&
   u.load(z + row * ld);
   clear(w);
   const Square u_squared = square(u);
-#pragma unroll 3
-  for (int first = 0; first < offsets.count; first += kShares) {
-    const int k = first + share<kShares, Row>();
-    const bool is_valid = k < n;
-    e.load(z + (row - (is_valid ? offsets.at[k] : 0)) * ld);
-    const Pair pair = look_at(u, u_squared, is_valid, n, e);
-    add(pair.c, e, w);
+  // Past the last offset no pair is valid.
+  for (int first = 0; first < offsets.count; first += Row::kAtOnce * kShares) {
+#pragma unroll
+    for (int i = 0; i < Row::kAtOnce; ++i) {
+      const int k = first + i * kShares + share<kShares, Row>();
+      const bool is_valid = k < n;
+      e.load(z + (row - (is_valid ? offsets.at[k] : 0)) * ld);
+      const Pair pair = look_at(u, u_squared, is_valid, n, e);
+      add(pair.c, e, w);
+    }
   }
   sum_shares<kShares>(w);
 }
@@ -192,28 +204,35 @@ __device__ __forceinline__ float owed(const Row& u, const Square& u_squared, con
 template <int kShares, class Row, class T>
 __device__ __forceinline__ void pass_back(const T* z, int64_t ld, const Offsets& offsets, int row,
                                           bool is_own, const float* y, const PairGradients& to,
-                                          Row& u, Row& e, Row& dv, Row& du) {
+                                          Row& u, Row (&e)[Row::kAtOnce], Row (&dv)[Row::kAtOnce],
+                                          Row& du) {
   const int n = offsets.valid(offsets.position(row)), r = offsets.reduced;
   u.load(z + row * ld);
   clear(du);
   const Square u_squared = square(u);
   float along_u = 0;
-#pragma unroll 3
-  for (int first = 0; first < offsets.count; first += kShares) {
-    const int k = first + share<kShares, Row>();
-    const bool is_valid = k < n;
-    e.load(z + (row - (is_valid ? offsets.at[k] : 0)) * ld);
-    dv.load(y + r);
-    const Pair pair = look_at(u, u_squared, is_valid, n, e);
-    along_u += owed(u, u_squared, pair, e, dv);
-    add(-pair.a, dv, du);
-    if (is_valid && is_own) dv.store(to.dv + (int64_t{k} * offsets.rows + row) * r);
+  for (int first = 0; first < offsets.count; first += Row::kAtOnce * kShares) {
+#pragma unroll
+    for (int i = 0; i < Row::kAtOnce; ++i) {
+      const int k = first + i * kShares + share<kShares, Row>();
+      const bool is_valid = k < n;
+      e[i].load(z + (row - (is_valid ? offsets.at[k] : 0)) * ld);
+      dv[i].load(y + r);
+      const Pair pair = look_at(u, u_squared, is_valid, n, e[i]);
+      along_u += owed(u, u_squared, pair, e[i], dv[i]);
+      add(-pair.a, dv[i], du);
+    }
+#pragma unroll
+    for (int i = 0; i < Row::kAtOnce; ++i) {
+      const int k = first + i * kShares + share<kShares, Row>();
+      if (k < n && is_own) dv[i].put(to.dv + (int64_t{k} * offsets.rows + row) * r);
+    }
   }
   sum_shares<kShares>(du);
   add(-quotient(sum_shares<kShares, Row>(along_u), u_squared), u, du);
-  e.load(y);
-  add(1.0f, e, du);
-  if (is_own && share<kShares, Row>() == 0) du.store(to.du + int64_t{row} * r);
+  e[0].load(y);
+  add(1.0f, e[0], du);
+  if (is_own && share<kShares, Row>() == 0) du.put(to.du + int64_t{row} * r);
 }
 
 }  // namespace gf::cuda

@@ -43,10 +43,11 @@ __device__ __forceinline__ void load_weight(Shared& shared, const CUtensorMap& w
   }
 }
 
-// This warp's part of the tile's p: a slab of half the tokens.
+// This warp's part of the tile's p: a slab of half the tokens. Both warps of a slab have the same
+// scheduler, which has to fetch two slabs' code.
 __device__ __forceinline__ void make_wedges(Shared& shared) {
-  const int token = warp() % 2 * kWarp + lane();
-  with_slab(warp() / 2, [&](auto slab) {
+  const int token = warp() / kSlabs * kWarp + lane();
+  with_slab(warp() % kSlabs, [&](auto slab) {
     wedge_slab<decltype(slab)::value>(shared.tokens, token, shared.p[slab]);
   });
 }

@@ -222,7 +222,7 @@ __device__ __forceinline__ void pass_back(const Shared& shared, const Matrices& 
                                           const Offsets& offsets, int first) {
   const int token = thread() / (LaneRow::kLanes * kPasses);
   const int row = first + rank() * kOwnTokens + token;
-  LaneRow u, e, dv, du;
+  LaneRow u, e[LaneRow::kAtOnce], dv[LaneRow::kAtOnce], du;
   pass_back<kPasses>(m.z, m.ldz, offsets, min(row, offsets.rows - 1), row < offsets.rows,
                      shared.y[token], m.pairs, u, e, dv, du);
 }
