@@ -25,13 +25,12 @@ constexpr int kWidth = 256;                     // D
 constexpr int kSteps = kWidth / hopper::kSlab;  // slabs of D
 constexpr int kOwnSlabs = kSlabs / kBlocks;     // of the coordinates
 constexpr int kOwnTokens = kTokens / kBlocks;
-constexpr int kSumChunks = 2 * kReduced / 4;  // float4s of a token's row of y
-constexpr int kOwnWidth = kWidth / kBlocks;   // columns of dg that a block adds up
-constexpr int kPasses = 2;                    // threads of a token in pass_back, times four lanes
-
+constexpr int kSumChunks = 2 * kReduced / 4;   // float4s of a token's row of y
+constexpr int kOwnWidth = kWidth / kBlocks;    // columns of dg that a block adds up
+constexpr int kShares = 2;                     // of a token's pairs, four lanes each
 constexpr int kBiasParts = kHalf / kOwnWidth;  // shares of the rows of a tile
 
-static_assert(kThreads == kOwnTokens * kSumChunks && kHalf == kOwnTokens * 4 * kPasses);
+static_assert(kThreads == kOwnTokens * kSumChunks && kHalf == kOwnTokens * 4 * kShares);
 
 struct Shared {
   Slab weight[kSteps][kOwnSlabs];
@@ -217,13 +216,13 @@ __device__ __forceinline__ void exchange(Shared& shared) {
   hopper::cluster_arrive();
 }
 
-// By half of the threads: ends this block's tokens of the tile.
+// By half of the threads: ends the pairs of this block's tokens.
 __device__ __forceinline__ void pass_back(const Shared& shared, const Matrices& m,
                                           const Offsets& offsets, int first) {
-  const int token = thread() / (LaneRow::kLanes * kPasses);
+  const int token = thread() / (LaneRow::kLanes * kShares);
   const int row = first + rank() * kOwnTokens + token;
   LaneRow u, e[LaneRow::kAtOnce], dv[LaneRow::kAtOnce], du;
-  pass_back<kPasses>(m.z, m.ldz, offsets, min(row, offsets.rows - 1), row < offsets.rows,
+  pass_back<kShares>(m.z, m.ldz, offsets, min(row, offsets.rows - 1), row < offsets.rows,
                      shared.y[token], m.pairs, u, e, dv, du);
 }
 
