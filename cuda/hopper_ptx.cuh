@@ -119,6 +119,14 @@ __device__ __forceinline__ uint32_t shared_of_block(uint32_t address, uint32_t r
   asm volatile("mapa.shared::cluster.u32 %0, %1, %2;" : "=r"(there) : "r"(address), "r"(rank));
   return there;
 }
+__device__ __forceinline__ float4 load_remote4(uint32_t address) {
+  float4 v;
+  asm volatile("ld.shared::cluster.v4.f32 {%0, %1, %2, %3}, [%4];"
+               : "=f"(v.x), "=f"(v.y), "=f"(v.z), "=f"(v.w)
+               : "r"(address)
+               : "memory");
+  return v;
+}
 // Orders no writes of ordinary instructions: for places that only copies and products touch. (With
 // .release.cluster it would wait for all of the thread's writes to the whole GPU.)
 __device__ __forceinline__ void arrive_remote(uint32_t barrier) {
