@@ -84,6 +84,12 @@ struct Place {
     col = own % across * kCluster + rank % T::kAcross * T::kCols;
   }
   __device__ bool has_bias(const Gradient& to) const { return to.db != nullptr && col == 0; }
+  // Boxes of its operands that hold anything of the matrices.
+  __device__ int boxes_a(const Gradient& to) const { return boxes(to.rows - row, T::kRows); }
+  __device__ int boxes_b(const Gradient& to) const { return boxes(to.cols - col, T::kCols); }
+
+ private:
+  __device__ static int boxes(int left, int most) { return (min(max(left, 0), most) + 63) / 64; }
 };
 
 // A block's ring of stages, which all blocks of its cluster fill.
@@ -112,27 +118,33 @@ class Ring {
   }
 
   // By one thread: the block's share of slabs first to first + count - 1, for all whom it concerns.
-  // What the others send may come before this one's expectation of it.
+  // What the others send may come before this one's expectation of it. Boxes that hold nothing of
+  // the matrices are not sent: sent to several blocks at once they never arrived, and elements of
+  // the result depend on none of them.
   __device__ void load(const Group& group, const Place<T>& place, int first, int count) const {
     const int rank = static_cast<int>(blockIdx.x) % T::kRanks;
     const int down = rank / T::kAcross, across = rank % T::kAcross;
     constexpr uint32_t kOfRow = (1u << T::kAcross) - 1;
     constexpr uint32_t kOfColumn = 1u | 1u << T::kAcross;
     static_assert(T::kDown == 2);
+    const Gradient& to = group.to[place.number];
+    const int boxes_a = place.boxes_a(to), boxes_b = place.boxes_b(to);
     int stage = 0, round = 0;
     for (int i = 0; i < count; ++i) {
       if (round > 0) wait(empty(stage), (round - 1) & 1);
-      arrive_expecting(full(stage), T::kStageBytes);
+      arrive_expecting(full(stage), static_cast<uint32_t>(boxes_a + boxes_b) * kBlockBytes);
       const int k = (first + i) * kSlab;
 #pragma unroll
       for (int n = 0; n < T::kBoxesA; ++n) {
         const int box = across * T::kBoxesA + n;
+        if (box >= boxes_a) break;
         load_tile_for(kOfRow << down * T::kAcross, stage_a(stage) + box * kBlockBytes,
                       group.dy[place.number], place.row + box * 64, k, full(stage));
       }
 #pragma unroll
       for (int n = 0; n < T::kBoxesB; ++n) {
         const int box = down * T::kBoxesB + n;
+        if (box >= boxes_b) break;
         load_tile_for(kOfColumn << across, stage_b(stage) + box * kBlockBytes,
                       group.x[place.number], place.col + box * 64, k, full(stage));
       }

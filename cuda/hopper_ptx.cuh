@@ -45,7 +45,7 @@ __device__ __forceinline__ bool try_wait(uint32_t barrier, uint32_t parity) {
 }
 // Every wait is bounded: a mistake ends the kernel with an error and does not stop the GPU.
 __device__ __forceinline__ void wait(uint32_t barrier, uint32_t parity) {
-  constexpr int kTries = 1 << 20;  // of up to some microseconds each
+  constexpr int kTries = 1 << 14;  // of some hundred microseconds each
   for (int i = 0; !try_wait(barrier, parity); ++i) {
     if (i == kTries) __trap();
   }

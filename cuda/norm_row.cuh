@@ -119,13 +119,14 @@ __device__ __forceinline__ void add_to_slopes(const float (&gain)[kVector],
   }
 }
 
-// Turns d, the gradient of the normalised row n, into that of x; sums are those over the row.
+// Turns d, the gradient of the normalised row n, into that of x; sums are those over the row. What
+// is left of d is scaled last: before that it may cancel, with few columns to the last bit.
 __device__ __forceinline__ void norm_gradient(const float (&n)[kVector], const float (&sums)[2],
                                               float inverse, int64_t cols, float (&d)[kVector]) {
   const float inverse_count = reciprocal(static_cast<float>(cols));
-  const float scale = inverse * inverse_count, mean = sums[0] * scale, slope = sums[1] * scale;
+  const float mean = sums[0] * inverse_count, slope = sums[1] * inverse_count;
 #pragma unroll
-  for (int i = 0; i < kVector; ++i) d[i] = d[i] * inverse - mean - n[i] * slope;
+  for (int i = 0; i < kVector; ++i) d[i] = (d[i] - mean - n[i] * slope) * inverse;
 }
 
 // ---- Rows held by teams of kWarps warps ------------------------------------------------------
