@@ -189,7 +189,7 @@ __device__ __forceinline__ void write_gradients(const Backward& op, int64_t i, i
   for (int k = 0; k < kVector; ++k) {
     const float alpha = blend.alpha[k];
     dh[k] = d[k] * alpha;
-    dg[k] = d[k] - d[k] * alpha;
+    dg[k] = fmaf(-d[k], alpha, d[k]);  // d (1 - alpha), also where that is small
     dgate[k] = dg[k] * blend.share[k];
   }
   T* dhg = row_of<T>(op.dhg, i) + j;

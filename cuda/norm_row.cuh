@@ -91,7 +91,7 @@ __device__ __forceinline__ float squares8(const float (&x)[kVector], float mean,
 
 // The variance is that about the mean: E[x²] - mean² would cancel where the mean is large.
 __device__ __forceinline__ RowStats stats_of(float mean, float squares, float inverse_count) {
-  return {mean, rsqrtf(squares * inverse_count + kLayerNormEpsilon)};
+  return {mean, 1.0f / sqrtf(squares * inverse_count + kLayerNormEpsilon)};
 }
 
 // x: this lane's part of the row, 0 where it `has` none.
