@@ -119,8 +119,7 @@ class Ring {
 
   // By one thread: the block's share of slabs first to first + count - 1, for all whom it concerns.
   // What the others send may come before this one's expectation of it. Boxes that hold nothing of
-  // the matrices are not sent: sent to several blocks at once they never arrived, and elements of
-  // the result depend on none of them.
+  // the matrices are not sent: no element of the result depends on them.
   __device__ void load(const Group& group, const Place<T>& place, int first, int count) const {
     const int rank = static_cast<int>(blockIdx.x) % T::kRanks;
     const int down = rank / T::kAcross, across = rank % T::kAcross;
@@ -239,6 +238,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) GF_CLUSTER(T::kRanks,
     } else {
       ring.template multiply<false>(count, d, sums);
     }
+    const int row = warpgroup() * 64 + row_of_thread();
     cluster_arrive_relaxed();  // nobody leaves while others write to its shared memory
     start_next();
     if (threadIdx.x < T::kProducts && to.holds(place.row, place.col)) {
@@ -249,7 +249,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) GF_CLUSTER(T::kRanks,
         fours[j * T::kProducts] = make_float4(d[4 * j], d[4 * j + 1], d[4 * j + 2], d[4 * j + 3]);
       }
       if (has_bias && threadIdx.x % 4 == 0) {
-        float* bias = part + T::kRows * T::kCols + warpgroup() * 64 + row_of_thread();
+        float* bias = part + T::kRows * T::kCols + row;
         bias[0] = sums[0];
         bias[8] = sums[2];
       }
