@@ -2,7 +2,6 @@
 
 #include <cudaTypedefs.h>
 
-#include <cstdlib>
 #include <string>
 #include <type_traits>
 
@@ -57,11 +56,6 @@ void run_stream(Gpu& gpu, const char* what, const Act& a, const Act& b, int64_t 
                    std::max<int64_t>(1, gpu.multiprocessors() / tiles), epilogue);
 }
 
-bool narrow_tiles() {
-  static const bool narrow = std::getenv("GF_GELU_NARROW") != nullptr;
-  return narrow;
-}
-
 // Calls body(integral constant) with whether there is any.
 template <class Body>
 void with_dropout(const Dropout& dropout, const Body& body) {
@@ -89,10 +83,6 @@ void linear_gelu(Gpu& gpu, const Act& x, const Act& weight, const float* bias,
     const StoreGelu<drops> epilogue = {bias, PackedDropout<drops>(dropout), ScaledNormal(dropout),
                                        target(u), target(a)};
     if (x.cols <= kStreamInner) {
-      if (narrow_tiles()) {
-        return run_stream<Stream<64, 2, 1, false, 4>>(gpu, "linear_gelu", x, weight, weight.rows,
-                                                      epilogue);
-      }
       run_stream<Stream<128, 2, 1, false, 4>>(gpu, "linear_gelu", x, weight, weight.rows, epilogue);
     } else {
       launch_product<Tile<128, 128, 6, 1>>(gpu, "linear_gelu", x, weight, x.rows, weight.rows,
@@ -107,10 +97,6 @@ void gelu_backward(Gpu& gpu, const Act& dy, const Act& weight, const Act& u, con
     const StoreGeluBackward<drops> epilogue = {PackedDropout<drops>(dropout), ScaledNormal(dropout),
                                                target(u), target(a), target(du)};
     if (dy.cols <= kStreamInner) {
-      if (narrow_tiles()) {
-        return run_stream<Stream<64, 2, 1, true, 4>>(gpu, "gelu_backward", dy, weight, weight.cols,
-                                                     epilogue);
-      }
       run_stream<Stream<128, 2, 1, true, 4>>(gpu, "gelu_backward", dy, weight, weight.cols,
                                              epilogue);
     } else {

@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <cstdlib>
 
 #include "hopper.h"
 #include "hopper_gemm.cuh"
@@ -49,51 +48,47 @@ struct Group {
 };
 
 // A cluster is kDown x kAcross blocks in the order of their rank.
-template <int kCols_, int kStages_, int kBlocks_>
-struct Cut : Tile<128, kCols_, kStages_, kBlocks_, true, true> {
-  using Base = Tile<128, kCols_, kStages_, kBlocks_, true, true>;
-  static constexpr int kDown = kCluster / Base::kRows, kAcross = kCluster / Base::kCols;
+struct Cut : Tile<128, 256, 4, 1, true, true> {
+  static constexpr int kDown = kCluster / kRows, kAcross = kCluster / kCols;
   static constexpr int kRanks = kDown * kAcross;
-  static constexpr int kBoxesA = Base::kRows / 64 / kAcross;  // that a block brings of each
-  static constexpr int kBoxesB = Base::kCols / 64 / kDown;
-  static_assert(kBoxesA * kAcross * 64 == Base::kRows && kBoxesB * kDown * 64 == Base::kCols);
+  static constexpr int kBoxesA = kRows / 64 / kAcross;  // that a block brings of each
+  static constexpr int kBoxesB = kCols / 64 / kDown;
+  static_assert(kBoxesA * kAcross * 64 == kRows && kBoxesB * kDown * 64 == kCols);
   // Behind the barriers a tile of ones, whose product with dy^T is the sums of dy's columns.
   // Swizzling a tile of one value changes nothing.
   static constexpr uint32_t kOnesAt =
-      (Base::kStagesBytes + 2 * Base::kStages * sizeof(uint64_t) + 127) / 128 * 128;
+      (kStagesBytes + 2 * kStages * sizeof(uint64_t) + 127) / 128 * 128;
   static constexpr size_t kBytes = 1024 + kOnesAt + 1024;
-  static_assert(Base::kBlocks * (kBytes + 1024) <= 228 * 1024);
+  static_assert(kBlocks * (kBytes + 1024) <= 228 * 1024);
   // What a block leaves of a part: its accumulators, four at a time of all threads, and the bias.
-  static constexpr int kFours = Base::kCols / 8;
-  static constexpr int64_t kPart = Base::kRows * (Base::kCols + 1);
+  static constexpr int kFours = kCols / 8;
+  static constexpr int64_t kPart = kRows * (kCols + 1);
 };
 
 // The part of a gradient that a block makes.
-template <class T>
 struct Place {
   int number, row, col;
 
   __device__ explicit Place(const Group& group) {
-    const int tile = static_cast<int>(blockIdx.x) / T::kRanks;
-    const int rank = static_cast<int>(blockIdx.x) % T::kRanks;
+    const int tile = static_cast<int>(blockIdx.x) / Cut::kRanks;
+    const int rank = static_cast<int>(blockIdx.x) % Cut::kRanks;
     number = 0;
     while (tile >= group.first_tile[number + 1]) ++number;
     const int own = tile - group.first_tile[number];
     const int across = (group.to[number].cols + kCluster - 1) / kCluster;
-    row = own / across * kCluster + rank / T::kAcross * T::kRows;
-    col = own % across * kCluster + rank % T::kAcross * T::kCols;
+    row = own / across * kCluster + rank / Cut::kAcross * Cut::kRows;
+    col = own % across * kCluster + rank % Cut::kAcross * Cut::kCols;
   }
   __device__ bool has_bias(const Gradient& to) const { return to.db != nullptr && col == 0; }
   // Boxes of its operands that hold anything of the matrices.
-  __device__ int boxes_a(const Gradient& to) const { return boxes(to.rows - row, T::kRows); }
-  __device__ int boxes_b(const Gradient& to) const { return boxes(to.cols - col, T::kCols); }
+  __device__ int boxes_a(const Gradient& to) const { return boxes(to.rows - row, Cut::kRows); }
+  __device__ int boxes_b(const Gradient& to) const { return boxes(to.cols - col, Cut::kCols); }
 
  private:
   __device__ static int boxes(int left, int most) { return (min(max(left, 0), most) + 63) / 64; }
 };
 
 // A block's ring of stages, which all blocks of its cluster fill.
-template <class T>
 class Ring {
  public:
   __device__ explicit Ring(void* shared) : base_((shared_address(shared) + 1023) & ~1023u) {}
@@ -101,16 +96,16 @@ class Ring {
   // By all threads; a barrier of the cluster has to follow.
   __device__ void init() const {
     if (threadIdx.x == 0) {
-      for (int i = 0; i < T::kStages; ++i) {
+      for (int i = 0; i < Cut::kStages; ++i) {
         barrier_init(full(i), 1);
-        barrier_init(empty(i), T::kRanks * T::kProducts / kWarp);
+        barrier_init(empty(i), Cut::kRanks * Cut::kProducts / kWarp);
       }
       barrier_init_fence();
     }
     if (threadIdx.x < 1024 / 16) {
       constexpr uint32_t kTwoOnes = 0x3F803F80u;
       asm volatile(
-          "st.shared.v4.b32 [%0], {%1, %1, %1, %1};" ::"r"(base_ + T::kOnesAt + threadIdx.x * 16),
+          "st.shared.v4.b32 [%0], {%1, %1, %1, %1};" ::"r"(base_ + Cut::kOnesAt + threadIdx.x * 16),
           "r"(kTwoOnes)
           : "memory");
       fence_async_proxy();
@@ -120,12 +115,12 @@ class Ring {
   // By one thread: the block's share of slabs first to first + count - 1, for all whom it concerns.
   // What the others send may come before this one's expectation of it. Boxes that hold nothing of
   // the matrices are not sent: no element of the result depends on them.
-  __device__ void load(const Group& group, const Place<T>& place, int first, int count) const {
-    const int rank = static_cast<int>(blockIdx.x) % T::kRanks;
-    const int down = rank / T::kAcross, across = rank % T::kAcross;
-    constexpr uint32_t kOfRow = (1u << T::kAcross) - 1;
-    constexpr uint32_t kOfColumn = 1u | 1u << T::kAcross;
-    static_assert(T::kDown == 2);
+  __device__ void load(const Group& group, const Place& place, int first, int count) const {
+    const int rank = static_cast<int>(blockIdx.x) % Cut::kRanks;
+    const int down = rank / Cut::kAcross, across = rank % Cut::kAcross;
+    constexpr uint32_t kOfRow = (1u << Cut::kAcross) - 1;
+    constexpr uint32_t kOfColumn = 1u | 1u << Cut::kAcross;
+    static_assert(Cut::kDown == 2);
     const Gradient& to = group.to[place.number];
     const int boxes_a = place.boxes_a(to), boxes_b = place.boxes_b(to);
     int stage = 0, round = 0;
@@ -134,35 +129,35 @@ class Ring {
       arrive_expecting(full(stage), static_cast<uint32_t>(boxes_a + boxes_b) * kBlockBytes);
       const int k = (first + i) * kSlab;
 #pragma unroll
-      for (int n = 0; n < T::kBoxesA; ++n) {
-        const int box = across * T::kBoxesA + n;
+      for (int n = 0; n < Cut::kBoxesA; ++n) {
+        const int box = across * Cut::kBoxesA + n;
         if (box >= boxes_a) break;
-        load_tile_for(kOfRow << down * T::kAcross, stage_a(stage) + box * kBlockBytes,
+        load_tile_for(kOfRow << down * Cut::kAcross, stage_a(stage) + box * kBlockBytes,
                       group.dy[place.number], place.row + box * 64, k, full(stage));
       }
 #pragma unroll
-      for (int n = 0; n < T::kBoxesB; ++n) {
-        const int box = down * T::kBoxesB + n;
+      for (int n = 0; n < Cut::kBoxesB; ++n) {
+        const int box = down * Cut::kBoxesB + n;
         if (box >= boxes_b) break;
         load_tile_for(kOfColumn << across, stage_b(stage) + box * kBlockBytes,
                       group.x[place.number], place.col + box * 64, k, full(stage));
       }
-      if (++stage == T::kStages) stage = 0, ++round;
+      if (++stage == Cut::kStages) stage = 0, ++round;
     }
   }
 
   // By a warpgroup: the products of its 64 rows, and the sums of their columns of dy.
   template <bool kSums>
-  __device__ void multiply(int count, float (&d)[T::kCols / 2], float (&sums)[4]) const {
+  __device__ void multiply(int count, float (&d)[Cut::kCols / 2], float (&sums)[4]) const {
     const int group = warpgroup();
-    const uint64_t ones = descriptor<false>(base_ + T::kOnesAt);
+    const uint64_t ones = descriptor<false>(base_ + Cut::kOnesAt);
     int stage = 0, round = 0, last = 0;
     for (int i = 0; i < count; ++i) {
       wait(full(stage), round & 1);
       const uint32_t a = stage_a(stage) + group * kBlockBytes;
       pin(d);
       products_begin();
-      multiply_slab<T::kCols, true, true>(a, stage_b(stage), d);
+      multiply_slab<Cut::kCols, true, true>(a, stage_b(stage), d);
       if constexpr (kSums) {
 #pragma unroll
         for (int k = 0; k < kSlab / 16; ++k) {
@@ -172,9 +167,9 @@ class Ring {
       products_commit();
       products_wait<1>();  // the slab before this one has been read
       pin(d);
-      if (i > 0 && i - 1 + T::kStages < count) release(last);
+      if (i > 0 && i - 1 + Cut::kStages < count) release(last);
       last = stage;
-      if (++stage == T::kStages) stage = 0, ++round;
+      if (++stage == Cut::kStages) stage = 0, ++round;
     }
     products_wait<0>();
     pin(d);
@@ -185,20 +180,20 @@ class Ring {
   // To all blocks of the cluster, by a warp.
   __device__ void release(int stage) const {
     const uint32_t lane = threadIdx.x % kWarp;
-    if (lane < T::kRanks) arrive_remote(shared_of_block(empty(stage), lane));
+    if (lane < Cut::kRanks) arrive_remote(shared_of_block(empty(stage), lane));
   }
 
   __device__ uint32_t stage_a(int i) const {
-    return base_ + i * T::kStageBytes;
+    return base_ + i * Cut::kStageBytes;
   }
   __device__ uint32_t stage_b(int i) const {
-    return stage_a(i) + T::kBytesA;
+    return stage_a(i) + Cut::kBytesA;
   }
   __device__ uint32_t full(int i) const {
-    return base_ + T::kStagesBytes + i * 8;
+    return base_ + Cut::kStagesBytes + i * 8;
   }
   __device__ uint32_t empty(int i) const {
-    return full(T::kStages + i);
+    return full(Cut::kStages + i);
   }
 
   uint32_t base_;
@@ -214,25 +209,24 @@ __device__ __forceinline__ void start_next() {
 }
 
 // Leaves the part blockIdx.y of the sum over the rows of the batch: parts [splits, blocks, kPart].
-template <class T>
-__global__ void __launch_bounds__(T::kThreads, T::kBlocks) GF_CLUSTER(T::kRanks, 1)
+__global__ void __launch_bounds__(Cut::kThreads, Cut::kBlocks) GF_CLUSTER(Cut::kRanks, 1)
     gradients_kernel(const __grid_constant__ Group group, float* parts) {
   if constexpr (kHopper) {
     extern __shared__ uint8_t shared[];
-    const Ring<T> ring(shared);
+    const Ring ring(shared);
     ring.init();
     cluster_arrive();
     cluster_wait();
     wait_for_inputs_alone();
-    const Place<T> place(group);
+    const Place place(group);
     const int splits = static_cast<int>(gridDim.y), split = static_cast<int>(blockIdx.y);
     const int slabs = group.slabs[place.number];
     const int first = slabs * split / splits, count = slabs * (split + 1) / splits - first;
-    float d[T::kCols / 2] = {}, sums[4] = {};
+    float d[Cut::kCols / 2] = {}, sums[4] = {};
     const Gradient& to = group.to[place.number];
     const bool has_bias = place.has_bias(to);
-    if (warpgroup() == T::kGroups) {
-      if (threadIdx.x == T::kProducts) ring.load(group, place, first, count);
+    if (warpgroup() == Cut::kGroups) {
+      if (threadIdx.x == Cut::kProducts) ring.load(group, place, first, count);
     } else if (has_bias) {
       ring.template multiply<true>(count, d, sums);
     } else {
@@ -241,15 +235,15 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) GF_CLUSTER(T::kRanks,
     const int row = warpgroup() * 64 + row_of_thread();
     cluster_arrive_relaxed();  // nobody leaves while others write to its shared memory
     start_next();
-    if (threadIdx.x < T::kProducts && to.holds(place.row, place.col)) {
-      float* part = parts + (static_cast<int64_t>(split) * gridDim.x + blockIdx.x) * T::kPart;
+    if (threadIdx.x < Cut::kProducts && to.holds(place.row, place.col)) {
+      float* part = parts + (static_cast<int64_t>(split) * gridDim.x + blockIdx.x) * Cut::kPart;
       auto* fours = reinterpret_cast<float4*>(part) + threadIdx.x;
 #pragma unroll
-      for (int j = 0; j < T::kFours; ++j) {
-        fours[j * T::kProducts] = make_float4(d[4 * j], d[4 * j + 1], d[4 * j + 2], d[4 * j + 3]);
+      for (int j = 0; j < Cut::kFours; ++j) {
+        fours[j * Cut::kProducts] = make_float4(d[4 * j], d[4 * j + 1], d[4 * j + 2], d[4 * j + 3]);
       }
       if (has_bias && threadIdx.x % 4 == 0) {
-        float* bias = part + T::kRows * T::kCols + row;
+        float* bias = part + Cut::kRows * Cut::kCols + row;
         bias[0] = sums[0];
         bias[8] = sums[2];
       }
@@ -259,18 +253,17 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks) GF_CLUSTER(T::kRanks,
 }
 
 // Adds up the parts of what block blockIdx.x made: of each thread's accumulators four.
-template <class T>
-__global__ void __launch_bounds__(T::kProducts)
+__global__ void __launch_bounds__(Cut::kProducts)
     add_parts_kernel(const __grid_constant__ Group group, const float* parts, int splits) {
   constexpr int kUnrolled = 4;  // on their way at a time
   wait_for_inputs();
-  const Place<T> place(group);
+  const Place place(group);
   const Gradient& to = group.to[place.number];
   if (!to.holds(place.row, place.col)) return;
   const int i = static_cast<int>(threadIdx.x), j = static_cast<int>(blockIdx.y);
-  const int64_t step = gridDim.x * T::kPart;
-  const float* part = parts + blockIdx.x * T::kPart;
-  const float* fours = part + 4 * (j * T::kProducts + i);
+  const int64_t step = gridDim.x * Cut::kPart;
+  const float* part = parts + blockIdx.x * Cut::kPart;
+  const float* fours = part + 4 * (j * Cut::kProducts + i);
   float4 sum = {};
   const auto add = [&](float4 v) { sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w; };
   int split = 0;
@@ -289,22 +282,10 @@ __global__ void __launch_bounds__(T::kProducts)
   const int col = place.col + 8 * j + i % 4 * 2;
   to.put(row, col, sum.x, sum.y);
   to.put(row + 8, col, sum.z, sum.w);
-  if (j != 0 || !place.has_bias(to) || i >= T::kRows || place.row + i >= to.rows) return;
+  if (j != 0 || !place.has_bias(to) || i >= Cut::kRows || place.row + i >= to.rows) return;
   float bias = 0;
-  for (split = 0; split < splits; ++split) bias += part[split * step + T::kRows * T::kCols + i];
+  for (split = 0; split < splits; ++split) bias += part[split * step + Cut::kRows * Cut::kCols + i];
   to.db[place.row + i] = bias;
-}
-
-template <class T>
-void run(Gpu& gpu, int tiles, int64_t splits, const Group& group) {
-  const unsigned blocks = static_cast<unsigned>(tiles) * T::kRanks;
-  float* parts = gpu.scratch<float>(splits * blocks * T::kPart);
-  const auto kernel = gradients_kernel<T>;
-  allow_shared(kernel, T::kBytes, "weight_gradients");
-  launch(gpu, "weight_gradients", kernel, dim3(blocks, static_cast<unsigned>(splits)), T::kThreads,
-         T::kBytes, group, parts);
-  launch(gpu, "weight_gradients", add_parts_kernel<T>, dim3(blocks, T::kFours), T::kProducts, 0,
-         group, parts, static_cast<int>(splits));
 }
 
 }  // namespace
@@ -322,19 +303,18 @@ void weight_gradients(Gpu& gpu, std::span<const WeightGradient> gradients) {
     tiles += static_cast<int>(ceil_div(g.dy.cols, kCluster) * ceil_div(g.x.cols, kCluster));
     group.first_tile[++number] = tiles;
   }
-  const auto option = [](const char* name, int64_t otherwise) {
-    const char* text = std::getenv(name);
-    return text == nullptr ? otherwise : std::atoll(text);
-  };
-  // Either way a cluster takes two multiprocessors.
-  const int64_t clusters = std::max(1, gpu.multiprocessors() / 2 / tiles);
-  if (option("GF_DW_LARGE", slabs >= 256)) {
-    const int64_t splits = std::clamp<int64_t>(slabs / 4, 1, clusters);
-    run<Cut<256, 4, 1>>(gpu, tiles, option("GF_DW_SPLITS", splits), group);
-  } else {
-    const int64_t splits = std::clamp<int64_t>(slabs / 16, 1, std::max<int64_t>(1, clusters / 2));
-    run<Cut<128, 3, 2>>(gpu, tiles, option("GF_DW_SPLITS", splits), group);
-  }
+  // Few rows are not cut so finely that their parts cost more than the products, and leave half of
+  // the chip to what runs beside; many fill it, a cluster on two multiprocessors.
+  constexpr int kLeastSlabs = 16;
+  const int64_t clusters = std::max(1, gpu.multiprocessors() / Cut::kRanks / tiles);
+  const int64_t splits = std::clamp<int64_t>(slabs / kLeastSlabs, 1, clusters);
+  const unsigned blocks = static_cast<unsigned>(tiles) * Cut::kRanks;
+  float* parts = gpu.scratch<float>(splits * blocks * Cut::kPart);
+  allow_shared(gradients_kernel, Cut::kBytes, "weight_gradients");
+  launch(gpu, "weight_gradients", gradients_kernel, dim3(blocks, static_cast<unsigned>(splits)),
+         Cut::kThreads, Cut::kBytes, group, parts);
+  launch(gpu, "weight_gradients", add_parts_kernel, dim3(blocks, Cut::kFours), Cut::kProducts, 0,
+         group, parts, static_cast<int>(splits));
 }
 
 }  // namespace gf::cuda::hopper

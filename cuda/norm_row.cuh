@@ -7,7 +7,6 @@
 // reads it again for every pass over it.
 
 #include <algorithm>
-#include <cstdlib>
 #include <type_traits>
 
 #include "kernel.cuh"
@@ -353,8 +352,7 @@ struct SumsLaunch {
   static SumsLaunch teams(const Gpu& gpu, int64_t rows, int warps_a_row, int vectors, int most) {
     const int64_t bytes_a_warp = int64_t{vectors} * kWarpColumns * int64_t{sizeof(float)};
     const auto room = static_cast<int64_t>(gpu.properties().sharedMemPerBlockOptin) - 1024;
-    static const char* threads = std::getenv("GF_ROW_THREADS");
-    int64_t warps = (threads ? std::min(most, std::atoi(threads)) : most) / kWarp;
+    int64_t warps = most / kWarp;
     while (warps > 4 && warps * bytes_a_warp > room) warps -= 4;  // whole teams
     return {blocks_of(gpu, ceil_div(rows * warps_a_row, warps)),
             static_cast<unsigned>(warps * kWarp), static_cast<size_t>(warps * bytes_a_warp)};
