@@ -10,7 +10,8 @@ constexpr const char* kClasses[GF_SNLI_CLASSES] = {"entailment", "neutral", "con
 }  // namespace
 
 Json classification_json(const gf_eval_report& report) {
-  Json json = {{"accuracy", report.accuracy}, {"total_samples", report.sequences}};
+  Json json = {
+      {"accuracy", report.accuracy}, {"loss", report.loss}, {"total_samples", report.sequences}};
   Json distribution, matrix = Json::array();
   for (int i = 0; i < GF_SNLI_CLASSES; ++i) {
     json[std::string(kClasses[i]) + "_accuracy"] = report.class_accuracy[i];

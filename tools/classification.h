@@ -9,8 +9,8 @@ namespace tools {
 
 // What is told of a pair classifier's evaluation.
 
-// accuracy, total_samples, <class>_accuracy, label_distribution and confusion_matrix, label by
-// prediction.
+// accuracy, loss, total_samples, <class>_accuracy, label_distribution and confusion_matrix, label
+// by prediction.
 Json classification_json(const gf_eval_report& report);
 
 // Accuracy of each class, and what its pairs were taken for.

@@ -144,11 +144,9 @@ void tell_pairs(const Corpus& corpus, const gf_dataset_info& train, Display& dis
     all.cut += report.cut;
     all.longest = std::max(all.longest, report.longest);
   }
-  display.line(format(
-      "           %.1f tokens a pair, the longest %d; %s of a step is padding",
-      corpus.pairs(Split::kTrain).mean_length, all.longest,
-      format_share(1 - static_cast<double>(train.tokens) / static_cast<double>(train.padded_tokens))
-          .c_str()));
+  display.line(format("           %.1f tokens a pair, the longest %d; %s of a step is padding",
+                      corpus.pairs(Split::kTrain).mean_length, all.longest,
+                      format_share(padded_share(train)).c_str()));
   const auto tell = [&](int64_t count, const char* what) {
     if (count > 0) {
       display.line(format("           %s pairs %s", with_thousands(count).c_str(), what));
@@ -173,9 +171,9 @@ void introduce(const Context& context, const Command& command, const Model& mode
   display.line(format("data       %s, tokenizer %s, sequences of %s%s", corpus.name().c_str(),
                       o.tokenizer.c_str(), has_pairs(o.task) ? "at most " : "",
                       with_thousands(o.max_seq_len).c_str()));
-  display.line(format("           %s for training, %s for validation, %s for the test",
-                      chunks(splits.train).c_str(), chunks(splits.validation).c_str(),
-                      chunks(splits.test).c_str()));
+  display.line(format("           %s%s for training, %s for validation, %s for the test",
+                      chunks(splits.train).c_str(), has_pairs(o.task) ? " pairs" : "",
+                      chunks(splits.validation).c_str(), chunks(splits.test).c_str()));
   if (has_pairs(o.task)) tell_pairs(corpus, info_of(context, splits.train), display);
   if (corpus.holds_out()) {
     display.line(

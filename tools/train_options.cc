@@ -12,6 +12,7 @@ namespace tools {
 namespace {
 
 constexpr double kHuge = std::numeric_limits<double>::max();
+constexpr int64_t kLeastPairLength = 8;  // of gf_dataset_from_snli_file()
 constexpr int64_t kMaxInt = std::numeric_limits<int32_t>::max();
 
 // A setting whose value goes to and from JSON as it is; `parse` makes it from a text.
@@ -209,6 +210,11 @@ TrainOptions resolve(const std::vector<GivenSetting>& given) {
   for (const GivenSetting& g : given) g.setting->parse(options, g.text);
   if (options.preset == "study" && !find(given, "--batch-size") && !has_pairs(options.task)) {
     options.batch_size = options.max_seq_len > 128 ? 16 : 32;
+  }
+  if (has_pairs(options.task) && options.max_seq_len < kLeastPairLength) {
+    throw UsageError(format("--max-seq-len %lld is too short for pairs: expected at least %lld",
+                            static_cast<long long>(options.max_seq_len),
+                            static_cast<long long>(kLeastPairLength)));
   }
   // The demo needs no files, of pairs neither.
   if (options.preset == "demo" && options.task == "snli" && options.data.empty()) {

@@ -244,10 +244,8 @@ void Training::write_results(const gf_eval_report* test) const {
     results["test_tokens"] = test->tokens;
     if (classifies()) results["test"] = classification_json(*test);
   }
-  const gf_dataset_info train = info_of(context_, splits_.train);
   results["tokens_per_second"] = static_cast<double>(metrics_.tokens()) / metrics_.train_seconds();
-  results["padded_share"] =
-      1 - static_cast<double>(train.tokens) / static_cast<double>(train.padded_tokens);
+  if (classifies()) results["padded_share"] = padded_share(info_of(context_, splits_.train));
   results["train_seconds"] = metrics_.train_seconds();
   results["wall_clock_seconds"] = metrics_.seconds();
   for (Json line : metrics_.evaluations()) {
