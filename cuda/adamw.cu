@@ -177,9 +177,8 @@ __global__ void __launch_bounds__(kThreads, 3) adamw_kernel(const __grid_constan
 
 // ---- End of a step ---------------------------------------------------------------------------
 
-__global__ void finish_step_kernel(const LossSum* loss, const double* squared_norm,
-                                   int64_t batches, StepState* state, StepResult* results,
-                                   int64_t capacity) {
+__global__ void finish_step_kernel(const LossSum* loss, const double* squared_norm, int64_t batches,
+                                   StepState* state, StepResult* results, int64_t capacity) {
   wait_for_inputs();
   finish_step(*loss, *squared_norm, batches, *state, results, capacity);
   __threadfence_system();  // results are the host's memory

@@ -855,20 +855,20 @@ typedef int (*gf_progress_fn)(const gf_train_report* report, void* user);
 
 /** @brief Optimizer (AdamW) and schedule. @since 0.1 */
 typedef struct gf_train_options {
-  size_t struct_size;   /**< set by gf_train_options_init() */
-  int32_t batch_size;   /**< sequences of a step; the last of an epoch may be short; default 32 */
-  int32_t epochs;       /**< default 20 */
-  int64_t max_steps;    /**< ends training after so many steps; 0 (default): epochs decide */
-  double lr;            /**< highest learning rate; default 6e-4 */
-  double min_lr;        /**< last learning rate of the cosine; default 6e-5 */
-  int64_t warmup_steps; /**< linear from lr/(warmup_steps + 1); default 100 */
-  gf_schedule schedule; /**< default GF_SCHEDULE_COSINE */
-  double beta1;         /**< default 0.9 */
-  double beta2;         /**< default 0.999 */
-  double epsilon;       /**< default 1e-8 */
-  double weight_decay;  /**< of every parameter; default 0.01 */
-  double grad_clip;     /**< largest global gradient norm; 0: no clipping; default 1 */
-  uint64_t seed;        /**< of the shuffle and of dropout; default 0 */
+  size_t struct_size;      /**< set by gf_train_options_init() */
+  int32_t batch_size;      /**< sequences of a step; a bucket ends with fewer; default 32 */
+  int32_t epochs;          /**< default 20 */
+  int64_t max_steps;       /**< ends training after so many steps; 0 (default): epochs decide */
+  double lr;               /**< highest learning rate; default 6e-4 */
+  double min_lr;           /**< last learning rate of the cosine; default 6e-5 */
+  int64_t warmup_steps;    /**< linear from lr/(warmup_steps + 1); default 100 */
+  gf_schedule schedule;    /**< default GF_SCHEDULE_COSINE */
+  double beta1;            /**< default 0.9 */
+  double beta2;            /**< default 0.999 */
+  double epsilon;          /**< default 1e-8 */
+  double weight_decay;     /**< of every parameter; default 0.01 */
+  double grad_clip;        /**< largest global gradient norm; 0: no clipping; default 1 */
+  uint64_t seed;           /**< of the shuffle and of dropout; default 0 */
   gf_progress_fn progress; /**< NULL (default): none */
   void* progress_user;     /**< handed to progress */
 } gf_train_options;

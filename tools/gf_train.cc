@@ -30,9 +30,7 @@ struct Command {
 
 std::optional<Command> parse(int argc, char** argv) {
   CommandLine line(
-      kName,
-      "Trains a Grassmann-flow or transformer model of language or sentence pairs and evaluates "
-      "it.",
+      kName, "Trains and evaluates a Grassmann-flow or transformer model of text or pairs.",
       {"gf-train --preset demo                    a minute, no files needed",
        "gf-train --task text --data book.txt --tokenizer byte",
        "gf-train --task snli --model transformer",

@@ -275,8 +275,8 @@ class Pairs(ToolTest):
 
         for split, accuracy in (("test", results["test_accuracy"]),
                                 ("validation", results["best_val_accuracy"])):
-            found = json.loads(self.succeed("gf-eval", "--checkpoint", self.dir / "run", "--split",
-                                            split, "--json"))
+            found = json.loads(self.succeed("gf-eval", "--checkpoint", self.dir / "run", "--data",
+                                            self.dir, "--split", split, "--json"))
             self.assertEqual(found["accuracy"], accuracy)
             matrix = found["confusion_matrix"]
             for row, label in zip(matrix, PAIRS):
@@ -284,7 +284,8 @@ class Pairs(ToolTest):
             right = sum(matrix[i][i] for i in range(3))
             self.assertAlmostEqual(right / found["total_samples"], accuracy)
             self.assertAlmostEqual(matrix[1][1] / sum(matrix[1]), found["neutral_accuracy"])
-        self.assertIn(b"contradiction", self.succeed("gf-eval", "--checkpoint", self.dir / "run"))
+        self.assertIn(b"contradiction", self.succeed("gf-eval", "--checkpoint", self.dir / "run",
+                                                     "--data", self.dir))
         self.fail_with(1, "the dataset has chunks of a text", "gf-eval", "--checkpoint",
                        self.dir / "run", "--task", "sample")
 
