@@ -155,6 +155,11 @@ bool Corpus::holds_out() const {
   return find_wikitext(task_) == nullptr && !has_pairs(task_);
 }
 
+bool Corpus::trains_on_subset() const {
+  return task_ == "snli" &&
+         snli_file(location_, Split::kTrain) != fs::path(location_) / kSnliFiles[0].front();
+}
+
 Dataset Corpus::load(const Context& context, const Tokenizer& tokenizer, Split split,
                      int32_t length) {
   if (has_pairs(task_)) return load_pairs(context, tokenizer, split, length);

@@ -42,6 +42,9 @@ class Corpus {
   // Whether the splits are cut from one text.
   bool holds_out() const;
 
+  // Whether a subset stands in for a train split that has not been fetched.
+  bool trains_on_subset() const;
+
   // Chunks of `length` ids, or pairs of at most so many.
   Dataset load(const Context& context, const Tokenizer& tokenizer, Split split, int32_t length);
 

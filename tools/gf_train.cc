@@ -145,6 +145,10 @@ void tell_pairs(const Corpus& corpus, const gf_dataset_info& train, Display& dis
   display.line(format("           %.1f tokens a pair, the longest %d; %s of a step is padding",
                       corpus.pairs(Split::kTrain).mean_length, all.longest,
                       format_share(padded_share(train)).c_str()));
+  if (corpus.trains_on_subset()) {
+    display.line(
+        "           a subset of the train split: not to be compared with published results");
+  }
   const auto tell = [&](int64_t count, const char* what) {
     if (count > 0) {
       display.line(format("           %s pairs %s", with_thousands(count).c_str(), what));

@@ -260,6 +260,7 @@ class Pairs(ToolTest):
     def test_a_run_and_its_results(self):
         out = self.succeed("gf-train", *self.flags, "--epochs", 3).decode()
         self.assertRegex(out, r"240 pairs for training, 60 for validation, 30 for the test")
+        self.assertIn("a subset of the train split", out)
         self.assertRegex(out, r"3 pairs left out: their annotators disagreed")
         self.assertRegex(out, r"entailment +10 +\d+\.\d\d %")
         results = json.loads((self.dir / "run/results.json").read_text())
