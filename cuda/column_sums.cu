@@ -16,13 +16,6 @@ constexpr int kUnrolled = 8;
 constexpr int kGroups = kThreads / kColumns;
 constexpr int kCluster = 8;  // the most blocks of a cluster that every GPU grants
 
-// A cluster's shape is part of the kernel; earlier architectures know none.
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900
-#define GF_CLUSTER(blocks)
-#else
-#define GF_CLUSTER(blocks) __cluster_dims__(1, blocks, 1)
-#endif
-
 template <class T>
 struct Rows {
   const T* data;
@@ -81,7 +74,7 @@ __device__ void sum_slab(const Rows<T>& m, int part, int parts, float (&total)[k
 // order, out of their shared memory: one launch and no round trip. dy of 4096 x 256 in bf16 is 2
 // MB: 0.5 us of traffic, so the launch is what it costs.
 template <bool kWhole, class T>
-__global__ void GF_CLUSTER(kCluster) __launch_bounds__(kThreads)
+__global__ void GF_CLUSTER(1, kCluster) __launch_bounds__(kThreads)
     column_sums_cluster(Rows<T> m, float* sums) {
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   wait_for_inputs();
@@ -125,7 +118,7 @@ void column_sums_of(Gpu& gpu, const Act& m, float* sums) {
   const unsigned slabs = static_cast<unsigned>(ceil_div(m.cols, kColumns));
   const auto cluster_kernel = column_sums_cluster<kWhole, T>;
   if (knows_clusters(cluster_kernel)) {
-    launch(gpu, "column_sums", cluster_kernel, dim3(slabs, kCluster), kThreads, 0, rows, sums);
+    launch(gpu, "column_sums", cluster_kernel, dim3(slabs, 1, kCluster), kThreads, 0, rows, sums);
     return;
   }
   const int64_t parts = std::clamp<int64_t>(m.rows / (kLanes * kUnrolled), 1, kMaxParts);

@@ -70,8 +70,9 @@ __device__ __forceinline__ void add(float (&sum)[kVector], const float (&v)[kVec
 // Adds to sum dropout'(dx) of the rows row_of(0) to row_of(count - 1), in this order, from column j
 // on; nothing where j is past the last column. kRows are under way at a time.
 template <bool kWhole, int kRows, class RowOf>
-__device__ __forceinline__ void add_rows(const Embedding& op, int count, int64_t j,
-                                         const RowOf& row_of, float (&sum)[kVector]) {
+__device__ __forceinline__ void add_rows(const Embedding& op, const LocalDropout& dropout,
+                                         int count, int64_t j, const RowOf& row_of,
+                                         float (&sum)[kVector]) {
   constexpr int kAtOnce = kWhole ? kRows : 1;
   for (int first = 0; first < count; first += kAtOnce) {
     int64_t rows[kAtOnce];
@@ -86,7 +87,7 @@ __device__ __forceinline__ void add_rows(const Embedding& op, int count, int64_t
 #pragma unroll
     for (int k = 0; k < kAtOnce; ++k) {
       float factor[kVector];
-      dropout8<kWhole>(op.dropout, rows[k] * op.cols + j, factor);
+      dropout.factors<kWhole>(rows[k] * op.cols + j, factor);
 #pragma unroll
       for (int i = 0; i < kVector; ++i) sum[i] += v[k][i] * factor[i];
     }
@@ -118,13 +119,14 @@ template <bool kWhole>
 __device__ __forceinline__ void sum_by_position(const Embedding& op, int64_t t) {
   const int warp = threadIdx.x / kWarp;
   float* to = op.positions.data + t * op.positions.ld;
+  const LocalDropout dropout(op.dropout);
   const int64_t sequences = t < op.length ? op.rows / op.length : 0;
   const auto count = static_cast<int>((sequences - warp + kSortWarps - 1) / kSortWarps);
   for (int64_t first = 0; first < op.cols; first += kWarpColumns) {
     const int64_t j = first + threadIdx.x % kWarp * kVector;
     float sum[kVector] = {};
     add_rows<kWhole, 2>(
-        op, count, j, [&](int k) { return (warp + k * kSortWarps) * op.length + t; }, sum);
+        op, dropout, count, j, [&](int k) { return (warp + k * kSortWarps) * op.length + t; }, sum);
     sum_over_warps<kSortWarps>(sum);
     if (warp == 0 && j < op.cols) store<kWhole>(to + j, op.cols - j, sum);
   }
@@ -257,6 +259,7 @@ __global__ void __launch_bounds__(kThreads)
   static_assert(kWindow + kRun <= kWarp);
   const int lane = threadIdx.x % kWarp;
   const int64_t window = static_cast<int64_t>(blockIdx.x) * kWindow;
+  const LocalDropout dropout(op.dropout);
   const Entry entry = entries[min(window + lane, op.rows - 1)];
   const bool begins = lane < kWindow && window + lane < op.rows && entry.place % kRun == 0;
   uint32_t runs = __ballot_sync(kAllLanes, begins);
@@ -276,7 +279,7 @@ __global__ void __launch_bounds__(kThreads)
       float sum[kVector] = {};
       const bool complete = count <= kRun, has = j < op.cols;
       if (complete && has) load<kWhole>(token_gradient(op, id, j), op.cols - j, sum);
-      add_rows<kWhole, 4>(op, min(kRun, count - place), j, row_of, sum);
+      add_rows<kWhole, 4>(op, dropout, min(kRun, count - place), j, row_of, sum);
       if (complete && has) store<kWhole>(token_gradient(op, id, j), op.cols - j, sum);
       if (!complete && has) store8(part_of(parts, width, window + begin, place == 0) + j, sum);
     }

@@ -5,9 +5,10 @@ namespace gf::cuda {
 namespace {
 
 // At D = 256, activations in bf16. Forward: 4 KB a row, 16.8 MB at M = 4096, 4 us at 4.3 TB/s.
-// Backward: 6.5 KB a row, 27 MB, 6.3 us, less what the second cache holds, and 1 MB of parts. At M
-// = 32768 eight times that: 31 us and 50 us. The sigmoid takes about 240 instructions a row and
-// warp, dropout's random bits 100, all else of the backward pass 450.
+// Backward: 6.5 KB a row, 27 MB, 6.3 us, less what the second cache holds, and 0.5 MB of parts. At
+// M = 32768 eight times that: 31 us and 50 us. A row takes a warp 460 and 590 instructions,
+// dropout's random bits 75 of them: 1.8 and 2.3 us at M = 4096 and four a cycle, which are to hide
+// behind the bytes.
 
 // What both directions read.
 struct Gate {
@@ -18,28 +19,52 @@ struct Gate {
   Mat x_out, inner_stats, outer_stats;
 };
 
-// A lane's part of the blend of h and g: alpha = sigmoid(gate), m = g + alpha (h - g).
+// A lane's part of the blend of h and g: alpha = sigmoid(gate), share = alpha (h - g), m = g +
+// share.
 struct Blend {
-  float alpha[kVector], h[kVector], g[kVector];
+  float alpha[kVector], share[kVector], g[kVector];
 
   // The row's elements, eight of them or `count`.
   template <bool kWhole, class T>
   __device__ __forceinline__ void read(const Gate& op, int64_t i, int64_t j, int64_t count) {
     const T* hg = row_of<T>(op.hg, i) + j;
     load<kWhole>(row_of<T>(op.gate, i) + j, count, alpha);
-    load<kWhole>(hg, count, h);
+    load<kWhole>(hg, count, share);
     load<kWhole>(hg + op.cols, count, g);
   }
+  // From the gate and h, which stand in alpha and share.
   __device__ __forceinline__ void open() {
 #pragma unroll
-    for (int k = 0; k < kVector; ++k) alpha[k] = sigmoid(alpha[k]);
+    for (int k = 0; k < kVector; ++k) {
+      alpha[k] = sigmoid(alpha[k]);
+      share[k] = alpha[k] * (share[k] - g[k]);
+    }
   }
   __device__ __forceinline__ float m(int k) const {
-    return g[k] + alpha[k] * (h[k] - g[k]);
+    return g[k] + share[k];
+  }
+};
+
+// The same as it lies in memory.
+template <class T>
+struct BlendInputs {
+  Eight<T> gate, h, g;
+
+  BlendInputs() = default;
+  __device__ __forceinline__ BlendInputs(const Gate& op, int64_t i, int64_t j)
+      : gate(row_of<T>(op.gate, i) + j),
+        h(row_of<T>(op.hg, i) + j),
+        g(row_of<T>(op.hg, i) + j + op.cols) {}
+  __device__ __forceinline__ void unpack(Blend& blend) const {
+    gate.unpack(blend.alpha);
+    h.unpack(blend.share);
+    g.unpack(blend.g);
   }
 };
 
 // ---- Forward ---------------------------------------------------------------------------------
+
+constexpr int kForwardBlocks = 2;  // on a multiprocessor
 
 struct Forward : Gate {
   const float *inner_bias, *outer_bias;
@@ -58,36 +83,46 @@ __device__ __forceinline__ void scale(float (&v)[kVector], const RowStats& stats
   for (int k = 0; k < kVector; ++k) v[k] = normalised(v[k], stats) * a[k] + b[k];
 }
 
+// Where a row's inputs are used up the next one's are read, so that memory and arithmetic take
+// turns at no time.
 template <class T, int kWarps>
-__global__ void __launch_bounds__(kRowThreads) gate_rows(Forward op) {
+__global__ void __launch_bounds__(kRowThreads, kForwardBlocks) gate_rows(Forward op) {
   wait_for_inputs();
   const Lane<kWarps> lane;
-  const Place at(static_cast<int64_t>(blockIdx.x) * lane.teams + lane.team, op.rows, lane.column,
-                 op.cols);
-  const int64_t i = at.i, j = at.j;
-  float x[kVector], m[kVector], factor[kVector];
-  Blend blend;
-  blend.read<true, T>(op, i, j, kVector);
-  load8(row_of(op.x, i) + j, x);
-  dropout8<true>(op.dropout, i * op.cols + j, factor);
-  blend.open();
+  const bool has_columns = lane.column < op.cols;
+  const int64_t j = min(static_cast<int64_t>(lane.column), op.cols - kVector);
+  const LocalDropout dropout(op.dropout);
+  Turns<kWarps> turns(lane, op.rows);
+  const int64_t first = min(turns.row(), turns.rows - 1);
+  BlendInputs<T> inputs(op, first, j);
+  Eight<float> next_x(row_of(op.x, first) + j);
+  for (; !turns.is_over(); turns.next()) {
+    const int64_t i = turns.row(), next = i + turns.stride;
+    const bool has = has_columns && i < turns.rows, has_next = turns.has_next();
+    float x[kVector], m[kVector], factor[kVector];
+    Blend blend;
+    inputs.unpack(blend);
+    if (has_next) inputs = BlendInputs<T>(op, next, j);
+    blend.open();
 #pragma unroll
-  for (int k = 0; k < kVector; ++k) m[k] = blend.m(k);
-  at.zero_if_none(m);
-  const RowStats inner = row_stats<kWarps>(m, at.has, op.cols);
-  scale<true>(m, inner, op.inner_gain + j, op.inner_bias + j, kVector);
+    for (int k = 0; k < kVector; ++k) m[k] = has ? blend.m(k) : 0.0f;
+    const RowStats inner = row_stats<kWarps>(m, has, op.cols);
+    scale<true>(m, inner, op.inner_gain + j, op.inner_bias + j, kVector);
+    dropout.factors(i * op.cols + j, factor);
+    next_x.unpack(x);
+    if (has_next) next_x = Eight<float>(row_of(op.x, next) + j);
 #pragma unroll
-  for (int k = 0; k < kVector; ++k) x[k] += m[k] * factor[k];
-  if (at.has) store8(row_of(op.x_out, i) + j, x);
-  at.zero_if_none(x);
-  const RowStats outer = row_stats<kWarps>(x, at.has, op.cols);
-  if (!at.has) return;
-  if (j == 0) {
-    write_stats(inner, row_of(op.inner_stats, i));
-    write_stats(outer, row_of(op.outer_stats, i));
+    for (int k = 0; k < kVector; ++k) x[k] = has ? x[k] + m[k] * factor[k] : 0.0f;
+    if (has) store8(row_of(op.x_out, i) + j, x);
+    const RowStats outer = row_stats<kWarps>(x, has, op.cols);
+    if (!has) continue;
+    if (j == 0) {
+      write_stats(inner, row_of(op.inner_stats, i));
+      write_stats(outer, row_of(op.outer_stats, i));
+    }
+    scale<true>(x, outer, op.outer_gain + j, op.outer_bias + j, kVector);
+    store8(row_of<T>(op.h_out, i) + j, x);
   }
-  scale<true>(x, outer, op.outer_gain + j, op.outer_bias + j, kVector);
-  store8(row_of<T>(op.h_out, i) + j, x);
 }
 
 template <class T>
@@ -134,9 +169,8 @@ __global__ void __launch_bounds__(kRowThreads) gate_any_rows(Forward op) {
 
 // ---- Backward --------------------------------------------------------------------------------
 
-// As many as leave each the registers that its part of a row takes: 64 or 80.
-template <class T, int kWarps>
-constexpr int kBackwardThreads = sizeof(T) == sizeof(bf16) && kWarps < 4 ? 1024 : 768;
+// As many as leave each the registers of a row under way and of another one's inputs.
+constexpr int kBackwardThreads = 512;
 
 struct Backward : Gate {
   Act dh_out;
@@ -155,8 +189,8 @@ __device__ __forceinline__ void write_gradients(const Backward& op, int64_t i, i
   for (int k = 0; k < kVector; ++k) {
     const float alpha = blend.alpha[k];
     dh[k] = d[k] * alpha;
-    dg[k] = d[k] * (1.0f - alpha);
-    dgate[k] = d[k] * (blend.h[k] - blend.g[k]) * alpha * (1.0f - alpha);
+    dg[k] = fmaf(-d[k], alpha, d[k]);  // d (1 - alpha), also where that is small
+    dgate[k] = dg[k] * blend.share[k];
   }
   T* dhg = row_of<T>(op.dhg, i) + j;
   store<kWhole>(dhg, count, dh);
@@ -164,52 +198,61 @@ __device__ __forceinline__ void write_gradients(const Backward& op, int64_t i, i
   store<kWhole>(row_of<T>(op.dgate, i) + j, count, dgate);
 }
 
+// Inputs of the next row are read as in gate_rows.
 template <class T, int kWarps>
-__global__ void __launch_bounds__(kBackwardThreads<T, kWarps>) gate_backward_rows(Backward op) {
-  wait_for_inputs();
+__global__ void __launch_bounds__(kBackwardThreads) gate_backward_rows(Backward op) {
   const Lane<kWarps> lane;
   ColumnSums<kWarps, 4> sums;
-  // All threads of a block go around equally often: teams of several warps meet in team_sum.
-  for (int64_t first = static_cast<int64_t>(blockIdx.x) * lane.teams; first < op.rows;
-       first += static_cast<int64_t>(gridDim.x) * lane.teams) {
-    const Place at(first + lane.team, op.rows, lane.column, op.cols);
-    const int64_t i = at.i, j = at.j;
+  wait_for_inputs();
+  const bool has_columns = lane.column < op.cols;
+  const int64_t j = min(static_cast<int64_t>(lane.column), op.cols - kVector);
+  const LocalDropout dropout(op.dropout);
+  Turns<kWarps> turns(lane, op.rows);
+  const int64_t first = min(turns.row(), turns.rows - 1);
+  NormInputs<T> outer(op.dh_out, op.x_out, op.outer_stats, first, j);
+  Eight<float> next_dx(row_of(op.dx, first) + j);
+  RowStats next_inner = read_stats(row_of(op.inner_stats, first));
+  BlendInputs<T> inputs(op, first, j);
+  for (; !turns.is_over(); turns.next()) {
+    const int64_t i = turns.row(), next = i + turns.stride;
+    const bool has = has_columns && i < turns.rows, has_next = turns.has_next();
     float n[kVector], d[kVector], dx[kVector], gain[kVector];
-    Blend blend;
-    load8(row_of<T>(op.dh_out, i) + j, d);
-    load8(row_of(op.x_out, i) + j, n);
-    load8(row_of(op.dx, i) + j, dx);
-    const RowStats outer = read_stats(row_of(op.outer_stats, i));
-    const RowStats inner = read_stats(row_of(op.inner_stats, i));
-    blend.read<true, T>(op, i, j, kVector);
-    at.zero_if_none(d);
-#pragma unroll
-    for (int k = 0; k < kVector; ++k) n[k] = normalised(n[k], outer);
+    const RowStats inner = next_inner;
+    const float outer_inverse = outer.stats.inverse;
+    outer.unpack(has, d, n);
+    if (has_next) {
+      outer = NormInputs<T>(op.dh_out, op.x_out, op.outer_stats, next, j);
+      next_inner = read_stats(row_of(op.inner_stats, next));
+    }
     sums.add_gradients(2, d, n);
-    load8(op.outer_gain + j, gain);  // late, for it is near and registers are few
+    load8(op.outer_gain + j, gain);
     float slopes[2] = {};
     add_to_slopes(gain, n, d, slopes);
     team_sum<kWarps>(slopes);
-    norm_gradient(n, slopes, outer.inverse, op.cols, d);
+    norm_gradient(n, slopes, outer_inverse, op.cols, d);
+    next_dx.unpack(dx);
+    if (has_next) next_dx = Eight<float>(row_of(op.dx, next) + j);
 #pragma unroll
     for (int k = 0; k < kVector; ++k) dx[k] += d[k];
-    if (at.has) store8(row_of(op.dx, i) + j, dx);
+    if (has) store8(row_of(op.dx, i) + j, dx);
 
-    dropout8<true>(op.dropout, i * op.cols + j, d);
+    Blend blend;
+    inputs.unpack(blend);
+    if (has_next) inputs = BlendInputs<T>(op, next, j);
     blend.open();
+    dropout.factors(i * op.cols + j, d);
 #pragma unroll
     for (int k = 0; k < kVector; ++k) {
-      d[k] *= dx[k];
+      d[k] = has ? d[k] * dx[k] : 0.0f;
       n[k] = normalised(blend.m(k), inner);
     }
-    at.zero_if_none(d);
     sums.add_gradients(0, d, n);
     load8(op.inner_gain + j, gain);
     slopes[0] = slopes[1] = 0;
     add_to_slopes(gain, n, d, slopes);
     team_sum<kWarps>(slopes);
     norm_gradient(n, slopes, inner.inverse, op.cols, d);
-    if (at.has) write_gradients<true, T>(op, i, j, kVector, blend, d);
+    if (has) write_gradients<true, T>(op, i, j, kVector, blend, d);
   }
   sums.write(op.parts + blockIdx.x * 4 * op.cols, op.cols);
 }
@@ -292,18 +335,17 @@ void CudaOps::gate_add_norm(const Mat& x, const Act& hg, const Act& gate, const 
       dropout, x_out,  inner_stats, outer_stats};
   const Forward op{both, inner.bias.value.data, outer.bias.value.data, x, h_out};
   const bool vectored = is_vectored_gate(op, inner, outer) && is_vectored(x) && is_vectored(h_out);
-  with_element(h_out, [&](auto element) {
-    using T = decltype(element);
-    if (!vectored) {
-      launch(gpu_, "gate_add_norm", gate_any_rows<T>, any_row_blocks(op.rows), kRowThreads, 0, op);
-      return;
-    }
-    with_warps(op.cols, [&](auto warps) {
-      constexpr int kWarps = warps;
-      launch(gpu_, "gate_add_norm", gate_rows<T, kWarps>, row_blocks(op.rows, kWarps), kRowThreads,
-             0, op);
-    });
-  });
+  const auto most = static_cast<unsigned>(kForwardBlocks * gpu_.multiprocessors());
+  with_rows(
+      h_out, vectored,
+      [&](auto element) {
+        launch(gpu_, "gate_add_norm", gate_any_rows<decltype(element)>, any_row_blocks(op.rows),
+               kRowThreads, 0, op);
+      },
+      [&](auto element, auto warps) {
+        launch(gpu_, "gate_add_norm", gate_rows<decltype(element), warps>,
+               std::min(row_blocks(op.rows, warps), most), kRowThreads, 0, op);
+      });
 }
 
 void CudaOps::gate_add_norm_backward(const Act& dh_out, const Mat& x_out, const Act& hg,
@@ -321,19 +363,16 @@ void CudaOps::gate_add_norm_backward(const Act& dh_out, const Mat& x_out, const 
                         is_vectored(dx) && is_vectored(dhg) && is_vectored(dgate);
   const SumTargets targets{
       {inner.gain.grad.data, inner.bias.grad.data, outer.gain.grad.data, outer.bias.grad.data}};
-  with_element(dh_out, [&](auto element) {
-    using T = decltype(element);
-    if (!vectored) {
-      SumsLaunch::any_rows(gpu_, op.rows)
-          .run(gpu_, name, gate_backward_any_rows<T>, op, 4, targets);
-      return;
-    }
-    with_warps(op.cols, [&](auto warps) {
-      constexpr int kWarps = warps;
-      SumsLaunch::teams(gpu_, op.rows, kWarps, 4, kBackwardThreads<T, kWarps>)
-          .run(gpu_, name, gate_backward_rows<T, kWarps>, op, 4, targets);
-    });
-  });
+  with_rows(
+      dh_out, vectored,
+      [&](auto element) {
+        SumsLaunch::any_rows(gpu_, op.rows)
+            .run(gpu_, name, gate_backward_any_rows<decltype(element)>, op, 4, targets);
+      },
+      [&](auto element, auto warps) {
+        SumsLaunch::teams(gpu_, op.rows, warps, 4, kBackwardThreads)
+            .run(gpu_, name, gate_backward_rows<decltype(element), warps>, op, 4, targets);
+      });
 }
 
 }  // namespace gf::cuda

@@ -2,16 +2,19 @@
 
 #include <cudaTypedefs.h>
 
+#include <cstdlib>
 #include <string>
+#include <type_traits>
 
 #include "hopper_epilogue.cuh"
 #include "hopper_gemm.cuh"
 #include "hopper_stream.cuh"
 
 // At M = 4096 the products with GELU move 18 and 26 MB, of which most stays in the L2 cache, and do
-// 2 GFLOP: 3 us at 700 TFLOP/s. GELU's instructions are what bounds them. Measured on one H100: 13
-// and 15 us at M = 4096, 91 and 114 us at 32768. A narrow linear layer (out = 32) takes 1.9 us,
-// cuBLASLt 3.0 us.
+// 2 GFLOP: 3 us at 700 TFLOP/s. An element takes 27 and 36 instructions (GELU 11 and 17, dropout 7
+// and 8, the product 5): 3.8 and 5.1 us at four of a warp a cycle. At M = 32768 memory is what
+// bounds them, 50 and 72 us at 3 TB/s, of which the instructions take 30 and 41. A narrow linear
+// layer (out = 32) takes 1.9 us, cuBLASLt 3.0 us.
 
 namespace gf::cuda::hopper {
 
@@ -47,11 +50,26 @@ bool takes(const Gpu& gpu, const Act& a, const Act& b) {
 namespace {
 
 template <class T, class Epilogue>
-void run_stream(Gpu& gpu, const char* what, const Act& a, const Act& b, int64_t cols, int64_t inner,
+void run_stream(Gpu& gpu, const char* what, const Act& a, const Act& b, int64_t cols,
                 const Epilogue& epilogue) {
   const int64_t tiles = ceil_div(cols, T::kCols);
-  launch_stream<T>(gpu, what, a, b, a.rows, cols, inner, tiles,
+  launch_stream<T>(gpu, what, a, b, a.rows, cols, tiles,
                    std::max<int64_t>(1, gpu.multiprocessors() / tiles), epilogue);
+}
+
+bool narrow_tiles() {
+  static const bool narrow = std::getenv("GF_GELU_NARROW") != nullptr;
+  return narrow;
+}
+
+// Calls body(integral constant) with whether there is any.
+template <class Body>
+void with_dropout(const Dropout& dropout, const Body& body) {
+  if (dropout.threshold > 0) {
+    body(std::true_type());
+  } else {
+    body(std::false_type());
+  }
 }
 
 }  // namespace
@@ -67,26 +85,39 @@ void linear(Gpu& gpu, const Act& x, const Act& weight, const float* bias, const 
 
 void linear_gelu(Gpu& gpu, const Act& x, const Act& weight, const float* bias,
                  const Dropout& dropout, const Act& u, const Act& a) {
-  const StoreGelu epilogue = {bias, dropout, target(u), target(a)};
-  if (x.cols <= kStreamInner) {
-    run_stream<Stream<128, 8, 1, false, 4>>(gpu, "linear_gelu", x, weight, weight.rows, x.cols,
-                                            epilogue);
-  } else {
-    launch_product<Tile<128, 128, 6, 1>>(gpu, "linear_gelu", x, weight, x.rows, weight.rows, x.cols,
-                                         epilogue);
-  }
+  with_dropout(dropout, [&](auto drops) {
+    const StoreGelu<drops> epilogue = {bias, PackedDropout<drops>(dropout), ScaledNormal(dropout),
+                                       target(u), target(a)};
+    if (x.cols <= kStreamInner) {
+      if (narrow_tiles()) {
+        return run_stream<Stream<64, 2, 1, false, 4>>(gpu, "linear_gelu", x, weight, weight.rows,
+                                                      epilogue);
+      }
+      run_stream<Stream<128, 2, 1, false, 4>>(gpu, "linear_gelu", x, weight, weight.rows, epilogue);
+    } else {
+      launch_product<Tile<128, 128, 6, 1>>(gpu, "linear_gelu", x, weight, x.rows, weight.rows,
+                                           x.cols, epilogue);
+    }
+  });
 }
 
 void gelu_backward(Gpu& gpu, const Act& dy, const Act& weight, const Act& u, const Dropout& dropout,
                    const Act& a, const Act& du) {
-  const StoreGeluBackward epilogue = {dropout, target(u), target(a), target(du)};
-  if (dy.cols <= kStreamInner) {
-    run_stream<Stream<128, 8, 1, true, 4>>(gpu, "gelu_backward", dy, weight, weight.cols, dy.cols,
-                                           epilogue);
-  } else {
-    launch_product<Tile<128, 128, 6, 1, false, true>>(gpu, "gelu_backward", dy, weight, dy.rows,
-                                                      weight.cols, dy.cols, epilogue);
-  }
+  with_dropout(dropout, [&](auto drops) {
+    const StoreGeluBackward<drops> epilogue = {PackedDropout<drops>(dropout), ScaledNormal(dropout),
+                                               target(u), target(a), target(du)};
+    if (dy.cols <= kStreamInner) {
+      if (narrow_tiles()) {
+        return run_stream<Stream<64, 2, 1, true, 4>>(gpu, "gelu_backward", dy, weight, weight.cols,
+                                                     epilogue);
+      }
+      run_stream<Stream<128, 2, 1, true, 4>>(gpu, "gelu_backward", dy, weight, weight.cols,
+                                             epilogue);
+    } else {
+      launch_product<Tile<128, 128, 6, 1, false, true>>(gpu, "gelu_backward", dy, weight, dy.rows,
+                                                        weight.cols, dy.cols, epilogue);
+    }
+  });
 }
 
 }  // namespace gf::cuda::hopper

@@ -28,16 +28,27 @@ inline constexpr int kWeightedWidth = 256;
 int64_t weighted_tokens_splits(const Gpu& gpu, int64_t rows, int64_t vocabulary);
 void weighted_tokens(Gpu& gpu, const Act& h, const Act& tokens, const float* shift, int64_t splits,
                      float* out, float* sums);
+// What the second one is given beside its operands, and how much of it.
+struct HiddenMemory {
+  const float* bias;      // -infinity beyond R
+  const int32_t* target;  // -1 beyond R
+  float* parts;           // what blocks leave for each other
+  int* ready;             // all 0 before each call
+};
+struct HiddenSizes {
+  int64_t rows;  // of bias and target
+  int64_t parts, ready;
+};
+HiddenSizes weighted_hidden_sizes(const Gpu& gpu, int64_t rows, int64_t vocabulary);
 // dtokens_j = the sum over i of (2^(h_i . tokens_j log2(e) + bias_i) - scale [j = target_i]) h_i.
-// bias and target have weighted_hidden_rows(R) elements: -infinity and -1 beyond R.
-int64_t weighted_hidden_rows(int64_t rows);
-void weighted_hidden(Gpu& gpu, const Act& tokens, const Act& h, const float* bias,
-                     const int32_t* target, float scale, const Mat& dtokens);
+void weighted_hidden(Gpu& gpu, const Act& tokens, const Act& h, const HiddenMemory& memory,
+                     float scale, const Mat& dtokens);
 
 // y = x weight^T + bias; x [M, in], weight [out, in], y [M, out]. Made for narrow results.
 void linear(Gpu& gpu, const Act& x, const Act& weight, const float* bias, const Act& y);
 
-// u = x weight^T + bias, a = dropout(gelu(u)); u, a [M, F]; F is a multiple of 8.
+// u = x weight^T + bias, a = dropout(gelu(u)); u, a [M, F]; F is a multiple of 8 and the bias begins
+// on 16 bytes.
 void linear_gelu(Gpu& gpu, const Act& x, const Act& weight, const float* bias,
                  const Dropout& dropout, const Act& u, const Act& a);
 // Of a = dropout(gelu(u)), y = a weight^T: du = dropout'(dy weight) * gelu'(u), and a again from u;

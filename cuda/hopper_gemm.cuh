@@ -8,13 +8,6 @@
 #include "hopper_ptx.cuh"
 #include "kernel.cuh"
 
-// What clusters need from the compiler; also in the pass for the host.
-#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
-#define GF_CLUSTER(x, z) __cluster_dims__(x, 1, z)
-#else
-#define GF_CLUSTER(x, z)
-#endif
-
 namespace gf::cuda::hopper {
 
 // Whether this pass of the compiler is for sm_90a; in the others the kernels are empty.
@@ -103,24 +96,22 @@ class Pipeline {
     barrier_init_fence();
   }
 
-  // By one thread: slabs first to first + count - 1 for the tile that begins at (row, col).
-  __device__ void load(const CUtensorMap& a, const CUtensorMap& b, int row, int col, int first,
+  // By one thread: `count` slabs for the tile that begins at (row, col).
+  __device__ void load(const CUtensorMap& a, const CUtensorMap& b, int row, int col,
                        int count) const {
     int stage = 0, round = 0;
     for (int i = 0; i < count; ++i) {
       if (round > 0) wait(empty(stage), (round - 1) & 1);
       arrive_expecting(full(stage), T::kStageBytes);
-      const int k = (first + i) * kSlab;
+      const int k = i * kSlab;
       load_slab<T::kTransposedA, T::kRows>(stage_a(stage), a, row, k, full(stage));
       load_slab<T::kTransposedB, T::kCols>(stage_b(stage), b, col, k, full(stage));
       if (++stage == T::kStages) stage = 0, ++round;
     }
   }
 
-  // By a warpgroup: adds the products of its 64 rows. `also` is called with the address of its rows
-  // of each slab to add other products of them.
-  template <class Also>
-  __device__ void multiply(int count, float (&d)[T::kCols / 2], const Also& also) const {
+  // By a warpgroup: adds the products of its 64 rows.
+  __device__ void multiply(int count, float (&d)[T::kCols / 2]) const {
     const int group = warpgroup();
     const bool signals = threadIdx.x % kWarp == 0;
     int stage = 0, round = 0, last = 0;
@@ -130,7 +121,6 @@ class Pipeline {
       pin(d);
       products_begin();
       multiply_slab<T::kCols, T::kTransposedA, T::kTransposedB>(a, stage_b(stage), d);
-      also(a);
       products_commit();
       products_wait<1>();  // the slab before this one has been read
       pin(d);
@@ -169,14 +159,14 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
     wait_for_inputs();
     const int row = blockIdx.y * T::kRows, col = blockIdx.x * T::kCols;
     if (warpgroup() == T::kGroups) {
-      if (threadIdx.x == T::kProducts) pipeline.load(a, b, row, col, 0, slabs);
+      if (threadIdx.x == T::kProducts) pipeline.load(a, b, row, col, slabs);
       return;
     }
     const int own = row + warpgroup() * 64 + row_of_thread();
     float d[T::kCols / 2];
     typename Epilogue::template Early<T::kCols> early;
     epilogue.before(own, col, d, early);
-    pipeline.multiply(slabs, d, [](uint32_t) {});
+    pipeline.multiply(slabs, d);
     uint32_t stage = 0;
     if constexpr (Epilogue::kStaged) {
       static_assert(T::kRows * T::kStagedRowBytes <= T::kStagesBytes);

@@ -1,15 +1,19 @@
 #include <algorithm>
+#include <cstdlib>
 
 #include "hopper.h"
 #include "hopper_gemm.cuh"
 
-// At M = 4096 a gradient of 64 K to 256 K weights does 0.5 to 2 GFLOP over 4 to 10 MB of operands
-// and has 2 to 8 tiles: too little to fill the chip, and all latency. So those of a sublayer are
-// made by one launch, and every tile is cut along M over the blocks of a cluster, which add
-// up their parts in a fixed order through each other's shared memory: no partial sum reaches device
-// memory. A feed-forward part's two gradients are 32 tiles on 128 blocks, two a multiprocessor: 4.3
-// GFLOP, 12 us of half the chip at 709 TFLOP/s of the whole. Measured on one H100 by cuBLASLt, one
-// by one and with separate sums of columns: 30 us.
+// Gradients of weights are products over all rows of the batch, of 64 K to 256 K elements. Those of
+// a sublayer are made by one launch: a cluster of blocks makes 256 x 256 of a result from a part of
+// the rows, and a second kernel adds up the parts in a fixed order. What a block needs of an
+// operand its neighbours in the cluster need too, so each brings a share and the copy engine sends
+// it to all of them: a row of 256 elements leaves the second cache once a cluster.
+//
+// That is what bounds these products. A feed-forward part's two gradients, M = 32768, are 34 GFLOP,
+// 48 us at 709 TFLOP/s, of 168 MB of operands, 56 us at 3.0 TB/s. Blocks of 128 x 128 that load for
+// themselves read 537 MB out of the cache, 119 us measured on one H100; clusters read 268 MB. The
+// parts of a chip full of accumulators are 17 MB, written and read once: 7 us.
 
 namespace gf::cuda::hopper {
 namespace {
@@ -20,201 +24,316 @@ struct Gradient {
   int rows, cols;
   float* db;  // or null
 
-  // Writes kCount columns, as a vector where that is aligned.
-  template <class Vector, int kCount>
-  __device__ void put(int row, int col, const float (&v)[kCount]) const {
-    if (ld % kCount == 0 && row < rows && col + kCount <= cols &&
-        reinterpret_cast<uintptr_t>(dw) % sizeof(Vector) == 0) {
-      auto* to = reinterpret_cast<Vector*>(dw + row * ld + col);
-      union {
-        Vector vector;
-        float values[kCount];
-      } result;
-#pragma unroll
-      for (int i = 0; i < kCount; ++i) result.values[i] = v[i];
-      *to = result.vector;
+  __device__ bool holds(int row, int col) const { return row < rows && col < cols; }
+  // Two columns, as a vector where that is aligned.
+  __device__ void put(int row, int col, float x, float y) const {
+    if (row >= rows) return;
+    float* to = dw + row * ld + col;
+    if (col + 1 < cols && reinterpret_cast<uintptr_t>(to) % sizeof(float2) == 0) {
+      *reinterpret_cast<float2*>(to) = make_float2(x, y);
       return;
     }
-#pragma unroll
-    for (int i = 0; i < kCount; ++i) {
-      if (row >= rows || col + i >= cols) break;
-      dw[row * ld + col + i] = v[i];
-    }
+    if (col < cols) to[0] = x;
+    if (col + 1 < cols) to[1] = y;
   }
 };
 
-// Shared memory behind the barriers of the pipeline: a tile of ones, whose product with dy^T is the
-// sums of dy's columns. Swizzling a tile of one value changes nothing.
-template <class T>
-inline constexpr uint32_t kOnesAt = (T::kStagesBytes + 2 * T::kStages * 8 + 127) / 128 * 128;
-template <class T>
-inline constexpr size_t kGradientBytes = 1024 + kOnesAt<T> + 1024;
+inline constexpr int kCluster = 256;  // rows and columns of the result that a cluster makes
 
-// The sums of a block as its cluster reads them, in the place of the stages: rows of a few columns
-// more than the tile's, so that the writes of a warp meet no bank twice, then the bias.
-template <class T>
-struct Parts {
-  static constexpr int kPitch = T::kCols + 8;
-  static constexpr uint32_t kBiasAt = T::kRows * kPitch * sizeof(float);
-  static_assert(kBiasAt + T::kRows * sizeof(float) <= T::kStagesBytes);
-
-  __device__ static void write(uint32_t base, const float (&d)[T::kCols / 2],
-                               const float (&sums)[4]) {
-    const int row = warpgroup() * 64 + row_of_thread(), quad = static_cast<int>(threadIdx.x) % 4;
-#pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      const int i = row + 8 * half;
-#pragma unroll
-      for (int j = 0; j < T::kCols / 8; ++j) {
-        const uint32_t at = base + (i * kPitch + 8 * j + 2 * quad) * sizeof(float);
-        asm volatile("st.shared.v2.f32 [%0], {%1, %2};" ::"r"(at), "f"(d[4 * j + 2 * half]),
-                     "f"(d[4 * j + 2 * half + 1])
-                     : "memory");
-      }
-      if (quad == 0) {
-        asm volatile("st.shared.f32 [%0], %1;" ::"r"(base + kBiasAt +
-                                                     i * static_cast<uint32_t>(sizeof(float))),
-                     "f"(sums[2 * half])
-                     : "memory");
-      }
-    }
-  }
-
-  // A block adds up its share of the rows, the first one that of the bias.
-  template <int kSplit>
-  __device__ static void add_up(uint32_t base, int row, int col, const Gradient& to) {
-    constexpr int kRows = T::kRows / kSplit, kFours = T::kCols / 4;
-    const int rank = static_cast<int>(blockIdx.z);
-    for (int n = threadIdx.x; n < kRows * kFours; n += T::kThreads) {
-      const int i = rank * kRows + n / kFours, j = n % kFours * 4;
-      const uint32_t at = base + (i * kPitch + j) * sizeof(float);
-      float4 parts[kSplit];
-#pragma unroll
-      for (int p = 0; p < kSplit; ++p) parts[p] = load_remote4(shared_of_block(at, p));
-      float sum[4] = {};
-#pragma unroll
-      for (int p = 0; p < kSplit; ++p) {
-        sum[0] += parts[p].x, sum[1] += parts[p].y, sum[2] += parts[p].z, sum[3] += parts[p].w;
-      }
-      to.put<float4>(row + i, col + j, sum);
-    }
-    if (rank != 0 || to.db == nullptr || col != 0) return;
-    for (int i = threadIdx.x; i < T::kRows; i += T::kThreads) {
-      float sum = 0;
-#pragma unroll
-      for (int p = 0; p < kSplit; ++p) {
-        sum += load_remote(shared_of_block(base + kBiasAt + i * 4, p));
-      }
-      if (row + i < to.rows) to.db[row + i] = sum;
-    }
-  }
-};
-
-template <class T>
-__device__ __forceinline__ void multiply(const Pipeline<T>& pipeline, int count, bool with_sums,
-                                         float (&d)[T::kCols / 2], float (&sums)[4]) {
-  if (!with_sums) {
-    pipeline.multiply(count, d, [](uint32_t) {});
-    return;
-  }
-  const uint64_t ones = descriptor<false>(pipeline.stages() + kOnesAt<T>);
-  pipeline.multiply(count, d, [&](uint32_t a) {
-#pragma unroll
-    for (int i = 0; i < kSlab / 16; ++i) {
-      Product<8, true, false>::add(sums, descriptor<true>(a) + i * kStep<true>, ones);
-    }
-  });
-  pin(sums);
-}
-
-// Small enough to share a multiprocessor with a block of the products that run beside.
-using Cut = Tile<128, 128, 3, 2, true, true>;
-
-// Up to kMostGradients of them; first_tile[i] is the first of number i's among all tiles.
+// Up to kMostGradients of them; first_tile[i] is the first of number i's among all clusters' tiles.
 struct Group {
-  CUtensorMap a[kMostGradients], b[kMostGradients];
+  CUtensorMap dy[kMostGradients], x[kMostGradients];
   Gradient to[kMostGradients];
   int slabs[kMostGradients];
   int first_tile[kMostGradients + 1];
 };
 
-template <int kSplit>
-__global__ void __launch_bounds__(Cut::kThreads, Cut::kBlocks) GF_CLUSTER(1, kSplit)
-    gradients_kernel(const __grid_constant__ Group group) {
-  if constexpr (kHopper) {
-    using T = Cut;
-    extern __shared__ uint8_t shared[];
-    const Pipeline<T> pipeline(shared);
-    if (threadIdx.x == 0) pipeline.init();
+// A cluster is kDown x kAcross blocks in the order of their rank.
+template <int kCols_, int kStages_, int kBlocks_>
+struct Cut : Tile<128, kCols_, kStages_, kBlocks_, true, true> {
+  using Base = Tile<128, kCols_, kStages_, kBlocks_, true, true>;
+  static constexpr int kDown = kCluster / Base::kRows, kAcross = kCluster / Base::kCols;
+  static constexpr int kRanks = kDown * kAcross;
+  static constexpr int kBoxesA = Base::kRows / 64 / kAcross;  // that a block brings of each
+  static constexpr int kBoxesB = Base::kCols / 64 / kDown;
+  static_assert(kBoxesA * kAcross * 64 == Base::kRows && kBoxesB * kDown * 64 == Base::kCols);
+  // Behind the barriers a tile of ones, whose product with dy^T is the sums of dy's columns.
+  // Swizzling a tile of one value changes nothing.
+  static constexpr uint32_t kOnesAt =
+      (Base::kStagesBytes + 2 * Base::kStages * sizeof(uint64_t) + 127) / 128 * 128;
+  static constexpr size_t kBytes = 1024 + kOnesAt + 1024;
+  static_assert(Base::kBlocks * (kBytes + 1024) <= 228 * 1024);
+  // What a block leaves of a part: its accumulators, four at a time of all threads, and the bias.
+  static constexpr int kFours = Base::kCols / 8;
+  static constexpr int64_t kPart = Base::kRows * (Base::kCols + 1);
+};
+
+// The part of a gradient that a block makes.
+template <class T>
+struct Place {
+  int number, row, col;
+
+  __device__ explicit Place(const Group& group) {
+    const int tile = static_cast<int>(blockIdx.x) / T::kRanks;
+    const int rank = static_cast<int>(blockIdx.x) % T::kRanks;
+    number = 0;
+    while (tile >= group.first_tile[number + 1]) ++number;
+    const int own = tile - group.first_tile[number];
+    const int across = (group.to[number].cols + kCluster - 1) / kCluster;
+    row = own / across * kCluster + rank / T::kAcross * T::kRows;
+    col = own % across * kCluster + rank % T::kAcross * T::kCols;
+  }
+  __device__ bool has_bias(const Gradient& to) const { return to.db != nullptr && col == 0; }
+  // Boxes of its operands that hold anything of the matrices.
+  __device__ int boxes_a(const Gradient& to) const { return boxes(to.rows - row, T::kRows); }
+  __device__ int boxes_b(const Gradient& to) const { return boxes(to.cols - col, T::kCols); }
+
+ private:
+  __device__ static int boxes(int left, int most) { return (min(max(left, 0), most) + 63) / 64; }
+};
+
+// A block's ring of stages, which all blocks of its cluster fill.
+template <class T>
+class Ring {
+ public:
+  __device__ explicit Ring(void* shared) : base_((shared_address(shared) + 1023) & ~1023u) {}
+
+  // By all threads; a barrier of the cluster has to follow.
+  __device__ void init() const {
+    if (threadIdx.x == 0) {
+      for (int i = 0; i < T::kStages; ++i) {
+        barrier_init(full(i), 1);
+        barrier_init(empty(i), T::kRanks * T::kProducts / kWarp);
+      }
+      barrier_init_fence();
+    }
     if (threadIdx.x < 1024 / 16) {
       constexpr uint32_t kTwoOnes = 0x3F803F80u;
-      asm volatile("st.shared.v4.b32 [%0], {%1, %1, %1, %1};" ::"r"(pipeline.stages() + kOnesAt<T> +
-                                                                    threadIdx.x * 16),
-                   "r"(kTwoOnes)
-                   : "memory");
+      asm volatile(
+          "st.shared.v4.b32 [%0], {%1, %1, %1, %1};" ::"r"(base_ + T::kOnesAt + threadIdx.x * 16),
+          "r"(kTwoOnes)
+          : "memory");
       fence_async_proxy();
     }
-    __syncthreads();
-    wait_for_inputs();
-    int number = 0;
-    while (static_cast<int>(blockIdx.x) >= group.first_tile[number + 1]) ++number;
-    const Gradient& to = group.to[number];
-    const int tile = static_cast<int>(blockIdx.x) - group.first_tile[number];
-    const int tiles_across = (to.cols + T::kCols - 1) / T::kCols;
-    const int row = tile / tiles_across * T::kRows, col = tile % tiles_across * T::kCols;
-    const int rank = static_cast<int>(blockIdx.z), slabs = group.slabs[number];
-    const int first = slabs * rank / kSplit, count = slabs * (rank + 1) / kSplit - first;
-    if (warpgroup() == T::kGroups) {
-      if (threadIdx.x == T::kProducts) {
-        pipeline.load(group.a[number], group.b[number], row, col, first, count);
+  }
+
+  // By one thread: the block's share of slabs first to first + count - 1, for all whom it concerns.
+  // What the others send may come before this one's expectation of it. Boxes that hold nothing of
+  // the matrices are not sent: no element of the result depends on them.
+  __device__ void load(const Group& group, const Place<T>& place, int first, int count) const {
+    const int rank = static_cast<int>(blockIdx.x) % T::kRanks;
+    const int down = rank / T::kAcross, across = rank % T::kAcross;
+    constexpr uint32_t kOfRow = (1u << T::kAcross) - 1;
+    constexpr uint32_t kOfColumn = 1u | 1u << T::kAcross;
+    static_assert(T::kDown == 2);
+    const Gradient& to = group.to[place.number];
+    const int boxes_a = place.boxes_a(to), boxes_b = place.boxes_b(to);
+    int stage = 0, round = 0;
+    for (int i = 0; i < count; ++i) {
+      if (round > 0) wait(empty(stage), (round - 1) & 1);
+      arrive_expecting(full(stage), static_cast<uint32_t>(boxes_a + boxes_b) * kBlockBytes);
+      const int k = (first + i) * kSlab;
+#pragma unroll
+      for (int n = 0; n < T::kBoxesA; ++n) {
+        const int box = across * T::kBoxesA + n;
+        if (box >= boxes_a) break;
+        load_tile_for(kOfRow << down * T::kAcross, stage_a(stage) + box * kBlockBytes,
+                      group.dy[place.number], place.row + box * 64, k, full(stage));
       }
-    } else {
-      float d[T::kCols / 2] = {}, sums[4] = {};
-      multiply<T>(pipeline, count, to.db != nullptr && col == 0, d, sums);
-      // The other warpgroup has read the stages too.
-      asm volatile("bar.sync 1, %0;" ::"n"(T::kProducts) : "memory");
-      Parts<T>::write(pipeline.stages(), d, sums);
+#pragma unroll
+      for (int n = 0; n < T::kBoxesB; ++n) {
+        const int box = down * T::kBoxesB + n;
+        if (box >= boxes_b) break;
+        load_tile_for(kOfColumn << across, stage_b(stage) + box * kBlockBytes,
+                      group.x[place.number], place.col + box * 64, k, full(stage));
+      }
+      if (++stage == T::kStages) stage = 0, ++round;
     }
-    __syncwarp();
+  }
+
+  // By a warpgroup: the products of its 64 rows, and the sums of their columns of dy.
+  template <bool kSums>
+  __device__ void multiply(int count, float (&d)[T::kCols / 2], float (&sums)[4]) const {
+    const int group = warpgroup();
+    const uint64_t ones = descriptor<false>(base_ + T::kOnesAt);
+    int stage = 0, round = 0, last = 0;
+    for (int i = 0; i < count; ++i) {
+      wait(full(stage), round & 1);
+      const uint32_t a = stage_a(stage) + group * kBlockBytes;
+      pin(d);
+      products_begin();
+      multiply_slab<T::kCols, true, true>(a, stage_b(stage), d);
+      if constexpr (kSums) {
+#pragma unroll
+        for (int k = 0; k < kSlab / 16; ++k) {
+          Product<8, true, false>::add(sums, descriptor<true>(a) + k * kStep<true>, ones);
+        }
+      }
+      products_commit();
+      products_wait<1>();  // the slab before this one has been read
+      pin(d);
+      if (i > 0 && i - 1 + T::kStages < count) release(last);
+      last = stage;
+      if (++stage == T::kStages) stage = 0, ++round;
+    }
+    products_wait<0>();
+    pin(d);
+    pin(sums);
+  }
+
+ private:
+  // To all blocks of the cluster, by a warp.
+  __device__ void release(int stage) const {
+    const uint32_t lane = threadIdx.x % kWarp;
+    if (lane < T::kRanks) arrive_remote(shared_of_block(empty(stage), lane));
+  }
+
+  __device__ uint32_t stage_a(int i) const {
+    return base_ + i * T::kStageBytes;
+  }
+  __device__ uint32_t stage_b(int i) const {
+    return stage_a(i) + T::kBytesA;
+  }
+  __device__ uint32_t full(int i) const {
+    return base_ + T::kStagesBytes + i * 8;
+  }
+  __device__ uint32_t empty(int i) const {
+    return full(T::kStages + i);
+  }
+
+  uint32_t base_;
+};
+
+// The two halves of wait_for_inputs(): the blocks that add up would take the room of kernels that
+// run beside if they could wait all along.
+__device__ __forceinline__ void wait_for_inputs_alone() {
+  asm volatile("griddepcontrol.wait;" ::: "memory");
+}
+__device__ __forceinline__ void start_next() {
+  asm volatile("griddepcontrol.launch_dependents;" ::: "memory");
+}
+
+// Leaves the part blockIdx.y of the sum over the rows of the batch: parts [splits, blocks, kPart].
+template <class T>
+__global__ void __launch_bounds__(T::kThreads, T::kBlocks) GF_CLUSTER(T::kRanks, 1)
+    gradients_kernel(const __grid_constant__ Group group, float* parts) {
+  if constexpr (kHopper) {
+    extern __shared__ uint8_t shared[];
+    const Ring<T> ring(shared);
+    ring.init();
     cluster_arrive();
     cluster_wait();
-    Parts<T>::template add_up<kSplit>(pipeline.stages(), row, col, to);
-    __syncwarp();
-    cluster_arrive();  // nobody leaves while others read its shared memory
+    wait_for_inputs_alone();
+    const Place<T> place(group);
+    const int splits = static_cast<int>(gridDim.y), split = static_cast<int>(blockIdx.y);
+    const int slabs = group.slabs[place.number];
+    const int first = slabs * split / splits, count = slabs * (split + 1) / splits - first;
+    float d[T::kCols / 2] = {}, sums[4] = {};
+    const Gradient& to = group.to[place.number];
+    const bool has_bias = place.has_bias(to);
+    if (warpgroup() == T::kGroups) {
+      if (threadIdx.x == T::kProducts) ring.load(group, place, first, count);
+    } else if (has_bias) {
+      ring.template multiply<true>(count, d, sums);
+    } else {
+      ring.template multiply<false>(count, d, sums);
+    }
+    const int row = warpgroup() * 64 + row_of_thread();
+    cluster_arrive_relaxed();  // nobody leaves while others write to its shared memory
+    start_next();
+    if (threadIdx.x < T::kProducts && to.holds(place.row, place.col)) {
+      float* part = parts + (static_cast<int64_t>(split) * gridDim.x + blockIdx.x) * T::kPart;
+      auto* fours = reinterpret_cast<float4*>(part) + threadIdx.x;
+#pragma unroll
+      for (int j = 0; j < T::kFours; ++j) {
+        fours[j * T::kProducts] = make_float4(d[4 * j], d[4 * j + 1], d[4 * j + 2], d[4 * j + 3]);
+      }
+      if (has_bias && threadIdx.x % 4 == 0) {
+        float* bias = part + T::kRows * T::kCols + row;
+        bias[0] = sums[0];
+        bias[8] = sums[2];
+      }
+    }
     cluster_wait();
   }
 }
 
-template <int kSplit>
-void run(Gpu& gpu, int tiles, const Group& group) {
-  const auto kernel = gradients_kernel<kSplit>;
-  allow_shared(kernel, kGradientBytes<Cut>, "weight_gradients");
-  launch(gpu, "weight_gradients", kernel, dim3(static_cast<unsigned>(tiles), 1, kSplit),
-         Cut::kThreads, kGradientBytes<Cut>, group);
+// Adds up the parts of what block blockIdx.x made: of each thread's accumulators four.
+template <class T>
+__global__ void __launch_bounds__(T::kProducts)
+    add_parts_kernel(const __grid_constant__ Group group, const float* parts, int splits) {
+  constexpr int kUnrolled = 4;  // on their way at a time
+  wait_for_inputs();
+  const Place<T> place(group);
+  const Gradient& to = group.to[place.number];
+  if (!to.holds(place.row, place.col)) return;
+  const int i = static_cast<int>(threadIdx.x), j = static_cast<int>(blockIdx.y);
+  const int64_t step = gridDim.x * T::kPart;
+  const float* part = parts + blockIdx.x * T::kPart;
+  const float* fours = part + 4 * (j * T::kProducts + i);
+  float4 sum = {};
+  const auto add = [&](float4 v) { sum.x += v.x, sum.y += v.y, sum.z += v.z, sum.w += v.w; };
+  int split = 0;
+#pragma unroll 1
+  for (; split + kUnrolled <= splits; split += kUnrolled) {
+    float4 v[kUnrolled];
+#pragma unroll
+    for (int k = 0; k < kUnrolled; ++k) {
+      v[k] = *reinterpret_cast<const float4*>(fours + (split + k) * step);
+    }
+#pragma unroll
+    for (int k = 0; k < kUnrolled; ++k) add(v[k]);
+  }
+  for (; split < splits; ++split) add(*reinterpret_cast<const float4*>(fours + split * step));
+  const int row = place.row + i / kGroup * 64 + row_of_thread();
+  const int col = place.col + 8 * j + i % 4 * 2;
+  to.put(row, col, sum.x, sum.y);
+  to.put(row + 8, col, sum.z, sum.w);
+  if (j != 0 || !place.has_bias(to) || i >= T::kRows || place.row + i >= to.rows) return;
+  float bias = 0;
+  for (split = 0; split < splits; ++split) bias += part[split * step + T::kRows * T::kCols + i];
+  to.db[place.row + i] = bias;
+}
+
+template <class T>
+void run(Gpu& gpu, int tiles, int64_t splits, const Group& group) {
+  const unsigned blocks = static_cast<unsigned>(tiles) * T::kRanks;
+  float* parts = gpu.scratch<float>(splits * blocks * T::kPart);
+  const auto kernel = gradients_kernel<T>;
+  allow_shared(kernel, T::kBytes, "weight_gradients");
+  launch(gpu, "weight_gradients", kernel, dim3(blocks, static_cast<unsigned>(splits)), T::kThreads,
+         T::kBytes, group, parts);
+  launch(gpu, "weight_gradients", add_parts_kernel<T>, dim3(blocks, T::kFours), T::kProducts, 0,
+         group, parts, static_cast<int>(splits));
 }
 
 }  // namespace
 
 void weight_gradients(Gpu& gpu, std::span<const WeightGradient> gradients) {
   Group group = {};
-  int tiles = 0, number = 0;
+  int tiles = 0, number = 0, slabs = 0;
   for (const WeightGradient& g : gradients) {
-    group.a[number] = tensor_map(g.dy, kSlab);
-    group.b[number] = tensor_map(g.x, kSlab);
+    group.dy[number] = tensor_map(g.dy, kSlab);
+    group.x[number] = tensor_map(g.x, kSlab);
     group.to[number] = {g.dw.data, g.dw.ld, static_cast<int>(g.dy.cols), static_cast<int>(g.x.cols),
                         g.db};
     group.slabs[number] = static_cast<int>(ceil_div(g.dy.rows, kSlab));
-    tiles += static_cast<int>(ceil_div(g.dy.cols, Cut::kRows) * ceil_div(g.x.cols, Cut::kCols));
+    slabs = std::max(slabs, group.slabs[number]);
+    tiles += static_cast<int>(ceil_div(g.dy.cols, kCluster) * ceil_div(g.x.cols, kCluster));
     group.first_tile[++number] = tiles;
   }
-  // The blocks of a cluster share one of the chip's eight or so parts, and a cluster that waits for
-  // room would double the time. Half the chip is enough: what runs beside has the other half.
-  if (tiles <= 8) {
-    run<8>(gpu, tiles, group);
-  } else if (tiles <= 48) {
-    run<4>(gpu, tiles, group);
+  const auto option = [](const char* name, int64_t otherwise) {
+    const char* text = std::getenv(name);
+    return text == nullptr ? otherwise : std::atoll(text);
+  };
+  // Either way a cluster takes two multiprocessors.
+  const int64_t clusters = std::max(1, gpu.multiprocessors() / 2 / tiles);
+  if (option("GF_DW_LARGE", slabs >= 256)) {
+    const int64_t splits = std::clamp<int64_t>(slabs / 4, 1, clusters);
+    run<Cut<256, 4, 1>>(gpu, tiles, option("GF_DW_SPLITS", splits), group);
   } else {
-    run<2>(gpu, tiles, group);
+    const int64_t splits = std::clamp<int64_t>(slabs / 16, 1, std::max<int64_t>(1, clusters / 2));
+    run<Cut<128, 3, 2>>(gpu, tiles, option("GF_DW_SPLITS", splits), group);
   }
 }
 

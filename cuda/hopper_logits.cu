@@ -81,8 +81,8 @@ void run(Gpu& gpu, const Act& h, const Act& tokens, const float* shift, float* s
   const SumExp epilogue = {shift, static_cast<int>(h.rows), static_cast<int>(tokens.rows), sums};
   if (h.cols <= kStreamInner) {
     const int64_t tiles = ceil_div(tokens.rows, kCols), blocks = gpu.multiprocessors();
-    launch_stream<Stream<kCols, 12, 1>>(gpu, "exp_sums", h, tokens, h.rows, tokens.rows, h.cols,
-                                        blocks, std::max<int64_t>(1, blocks / tiles), epilogue);
+    launch_stream<Stream<kCols, 3, 1>>(gpu, "exp_sums", h, tokens, h.rows, tokens.rows, blocks,
+                                       std::max<int64_t>(1, blocks / tiles), epilogue);
   } else {
     launch_product<Tile<128, kCols, 4, 1>>(gpu, "exp_sums", h, tokens, h.rows, tokens.rows, h.cols,
                                            epilogue);

@@ -45,7 +45,7 @@ __device__ __forceinline__ bool try_wait(uint32_t barrier, uint32_t parity) {
 }
 // Every wait is bounded: a mistake ends the kernel with an error and does not stop the GPU.
 __device__ __forceinline__ void wait(uint32_t barrier, uint32_t parity) {
-  constexpr int kTries = 1 << 20;  // of up to some microseconds each
+  constexpr int kTries = 1 << 14;  // of some hundred microseconds each
   for (int i = 0; !try_wait(barrier, parity); ++i) {
     if (i == kTries) __trap();
   }
@@ -61,6 +61,16 @@ __device__ __forceinline__ void load_tile(uint32_t to, const CUtensorMap& map, i
       "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes "
       "[%0], [%1, {%3, %4}], [%2];" ::"r"(to),
       "l"(&map), "r"(barrier), "r"(column), "r"(row)
+      : "memory");
+}
+// The same to that place in the blocks of the cluster whose ranks `ranks` has bits of; the barrier
+// is each one's own.
+__device__ __forceinline__ void load_tile_for(uint32_t ranks, uint32_t to, const CUtensorMap& map,
+                                              int column, int row, uint32_t barrier) {
+  asm volatile(
+      "cp.async.bulk.tensor.2d.shared::cluster.global.mbarrier::complete_tx::bytes"
+      ".multicast::cluster [%0], [%1, {%3, %4}], [%2], %5;" ::"r"(to),
+      "l"(&map), "r"(barrier), "r"(column), "r"(row), "h"(static_cast<uint16_t>(ranks))
       : "memory");
 }
 __device__ __forceinline__ void prefetch_map(const CUtensorMap& map) {
@@ -94,7 +104,13 @@ __device__ __forceinline__ void cluster_arrive() {
   __syncwarp();  // by whole warps
   asm volatile("barrier.cluster.arrive.release.aligned;" ::: "memory");
 }
+// The same where no writes have to be seen.
+__device__ __forceinline__ void cluster_arrive_relaxed() {
+  __syncwarp();
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;" ::: "memory");
+}
 __device__ __forceinline__ void cluster_wait() {
+  __syncwarp();
   asm volatile("barrier.cluster.wait.acquire.aligned;" ::: "memory");
 }
 // The address of the same place in the shared memory of another block of the cluster.
@@ -111,10 +127,10 @@ __device__ __forceinline__ float4 load_remote4(uint32_t address) {
                : "memory");
   return v;
 }
-__device__ __forceinline__ float load_remote(uint32_t address) {
-  float v;
-  asm volatile("ld.shared::cluster.f32 %0, [%1];" : "=f"(v) : "r"(address) : "memory");
-  return v;
+// Orders no writes of ordinary instructions: for places that only copies and products touch. (With
+// .release.cluster it would wait for all of the thread's writes to the whole GPU.)
+__device__ __forceinline__ void arrive_remote(uint32_t barrier) {
+  asm volatile("mbarrier.arrive.shared::cluster.b64 _, [%0];" ::"r"(barrier) : "memory");
 }
 
 // ---- Products of a warpgroup -----------------------------------------------------------------

@@ -1,6 +1,6 @@
 #pragma once
 
-// How hopper_weighted.cu cuts up its operands, and the instructions of its products.
+// How weighted products cut up their operands, and the instructions of those.
 
 #include "hopper.h"
 #include "hopper_gemm.cuh"
@@ -14,7 +14,8 @@ inline constexpr int kScores = kTile / 2, kSums = kWeightedWidth / 2;  // accumu
 inline constexpr uint32_t kSlabA = kRows * 128, kSlabB = kTile * 128;
 inline constexpr uint32_t kStageBytes = kSlabs * kSlabB, kStagesAt = kSlabs * kSlabA;
 inline constexpr uint32_t kBarriersAt = kStagesAt + kStages * kStageBytes;
-inline constexpr size_t kSharedBytes = 1024 + kBarriersAt + (2 * kStages + 1) * sizeof(uint64_t);
+inline constexpr size_t kSharedBytes = 1024 + kBarriersAt + (2 * kStages + 3) * sizeof(uint64_t);
+
 // ---- Products --------------------------------------------------------------------------------
 
 #define GF_R16 "%0, %1, %2, %3, %4, %5, %6, %7, %8, %9, %10, %11, %12, %13, %14, %15"

@@ -20,6 +20,14 @@ using bf16 = __nv_bfloat16;
 inline constexpr int kWarp = 32;
 inline constexpr int kVector = 8;  // elements that a thread takes at a time, where it can
 
+// The shape of a cluster of blocks, a part of its kernel: from sm_90 on, and in the pass for the
+// host.
+#if !defined(__CUDA_ARCH__) || __CUDA_ARCH__ >= 900
+#define GF_CLUSTER(x, z) __cluster_dims__(x, 1, z)
+#else
+#define GF_CLUSTER(x, z)
+#endif
+
 // ---- Launch ----------------------------------------------------------------------------------
 
 // Every kernel calls this before it touches memory: from sm_90 on a kernel may start while the one
@@ -94,33 +102,60 @@ __device__ __forceinline__ T from_float(float x) {
   }
 }
 
-// Eight elements that begin on 16 bytes.
-__device__ __forceinline__ void load8(const float* from, float (&v)[kVector]) {
-  const float4 a = reinterpret_cast<const float4*>(from)[0];
-  const float4 b = reinterpret_cast<const float4*>(from)[1];
-  v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w;
-  v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
-}
-__device__ __forceinline__ void load8(const bf16* from, float (&v)[kVector]) {
-  const uint4 raw = *reinterpret_cast<const uint4*>(from);
-  const uint32_t words[4] = {raw.x, raw.y, raw.z, raw.w};
-#pragma unroll
-  for (int i = 0; i < 4; ++i) {
-    v[2 * i] = __uint_as_float(words[i] << 16);
-    v[2 * i + 1] = __uint_as_float(words[i] & 0xFFFF0000u);
+// Eight elements that begin on 16 bytes, as they lie in memory.
+template <class T>
+struct Eight;
+template <>
+struct Eight<float> {
+  float4 low, high;
+
+  Eight() = default;
+  __device__ __forceinline__ explicit Eight(const float* from)
+      : low(reinterpret_cast<const float4*>(from)[0]),
+        high(reinterpret_cast<const float4*>(from)[1]) {}
+  __device__ __forceinline__ void unpack(float (&v)[kVector]) const {
+    v[0] = low.x, v[1] = low.y, v[2] = low.z, v[3] = low.w;
+    v[4] = high.x, v[5] = high.y, v[6] = high.z, v[7] = high.w;
   }
+};
+template <>
+struct Eight<bf16> {
+  uint4 words;
+
+  Eight() = default;
+  __device__ __forceinline__ explicit Eight(const bf16* from)
+      : words(*reinterpret_cast<const uint4*>(from)) {}
+  __device__ __forceinline__ void unpack(float (&v)[kVector]) const {
+    const uint32_t pairs[4] = {words.x, words.y, words.z, words.w};
+#pragma unroll
+    for (int i = 0; i < 4; ++i) {
+      v[2 * i] = __uint_as_float(pairs[i] << 16);
+      v[2 * i + 1] = __uint_as_float(pairs[i] & 0xFFFF0000u);
+    }
+  }
+};
+template <class T>
+__device__ __forceinline__ void load8(const T* from, float (&v)[kVector]) {
+  Eight<T>(from).unpack(v);
 }
-__device__ __forceinline__ void store8(float* to, const float (&v)[kVector]) {
-  reinterpret_cast<float4*>(to)[0] = make_float4(v[0], v[1], v[2], v[3]);
-  reinterpret_cast<float4*>(to)[1] = make_float4(v[4], v[5], v[6], v[7]);
+__device__ __forceinline__ void unpack(const uint4& words, float (&v)[kVector]) {
+  Eight<bf16> eight;
+  eight.words = words;
+  eight.unpack(v);
 }
 __device__ __forceinline__ uint32_t pack2(float low, float high) {
   const __nv_bfloat162 pair = __floats2bfloat162_rn(low, high);
   return *reinterpret_cast<const uint32_t*>(&pair);
 }
+__device__ __forceinline__ uint4 packed(const float (&v)[kVector]) {
+  return make_uint4(pack2(v[0], v[1]), pack2(v[2], v[3]), pack2(v[4], v[5]), pack2(v[6], v[7]));
+}
+__device__ __forceinline__ void store8(float* to, const float (&v)[kVector]) {
+  reinterpret_cast<float4*>(to)[0] = make_float4(v[0], v[1], v[2], v[3]);
+  reinterpret_cast<float4*>(to)[1] = make_float4(v[4], v[5], v[6], v[7]);
+}
 __device__ __forceinline__ void store8(bf16* to, const float (&v)[kVector]) {
-  *reinterpret_cast<uint4*>(to) =
-      make_uint4(pack2(v[0], v[1]), pack2(v[2], v[3]), pack2(v[4], v[5]), pack2(v[6], v[7]));
+  *reinterpret_cast<uint4*>(to) = packed(v);
 }
 
 // The same for up to eight elements, wherever they begin; the others are 0 or not written.
@@ -195,10 +230,30 @@ __device__ __forceinline__ void dropout8(const Dropout& dropout, int64_t first,
     const int word = i + offset;
     const uint32_t pair =
         kWhole ? low.v[i / 2] : (word < 8 ? low.v[word / 2] : high.v[(word - 8) / 2]);
-    const uint32_t bits = word & 1 ? pair >> 16 : pair & 0xFFFFu;
-    factor[i] = bits < dropout.threshold ? 0.0f : scale;
+    // Compared where it stands in the pair: the half below it does not count.
+    const uint32_t bits = word & 1 ? pair : pair << 16;
+    factor[i] = bits <= (dropout.threshold << 16) - 1 ? 0.0f : scale;
   }
 }
+
+// A dropout site whose seed and step are read once.
+struct LocalDropout {
+  uint32_t threshold, site;
+  StepState state;
+
+  __device__ explicit LocalDropout(const Dropout& from)
+      : threshold(from.threshold), site(from.site) {
+    if (threshold == 0) return;
+    state.seed = from.state->seed;
+    state.step = from.state->step;
+  }
+  // As dropout8.
+  template <bool kWhole = true>
+  __device__ __forceinline__ void factors(int64_t first, float (&factor)[kVector]) const {
+    const Dropout here = {threshold, site, &state};
+    dropout8<kWhole>(here, first, factor);
+  }
+};
 
 // ---- Sums over rows --------------------------------------------------------------------------
 // Vectors that are sums over all rows of a batch (biases, gains) are made in two steps of a fixed

@@ -7,8 +7,8 @@ namespace {
 // At D = 256, activations in bf16. norm: 1.5 KB a row, 6.3 MB at M = 4096. add_norm: 3 KB a row,
 // 12.6 MB, 3 us at 4.3 TB/s. norm_backward and add_norm_backward: 3.5 and 4 KB a row, 16.8 MB, 4
 // us, and 0.5 MB of parts through the second cache. At M = 32768 eight times that: add_norm 23 us,
-// its backward 31 us. About 250 instructions a row and warp, 100 of them dropout's random bits, are
-// a third of what the multiprocessors issue in that time.
+// its backward 31 us. About 250 and 310 instructions a row and warp, 75 of them dropout's random
+// bits, are a third of what the multiprocessors issue in that time.
 
 // What both directions read or write of a row. y, h and their gradients are T's.
 struct Rows {
@@ -92,23 +92,22 @@ __global__ void __launch_bounds__(kRowThreads) norm_any_rows(Forward op) {
 
 template <bool kAdd>
 void forward(Gpu& gpu, const char* name, const Forward& op, bool vectored) {
-  with_element(op.h, [&](auto element) {
-    using T = decltype(element);
-    if (!vectored) {
-      launch(gpu, name, norm_any_rows<T, kAdd>, any_row_blocks(op.rows), kRowThreads, 0, op);
-      return;
-    }
-    with_warps(op.cols, [&](auto warps) {
-      constexpr int kWarps = warps;
-      launch(gpu, name, norm_rows<T, kWarps, kAdd>, row_blocks(op.rows, kWarps), kRowThreads, 0,
-             op);
-    });
-  });
+  with_rows(
+      op.h, vectored,
+      [&](auto element) {
+        launch(gpu, name, norm_any_rows<decltype(element), kAdd>, any_row_blocks(op.rows),
+               kRowThreads, 0, op);
+      },
+      [&](auto element, auto warps) {
+        launch(gpu, name, norm_rows<decltype(element), warps, kAdd>, row_blocks(op.rows, warps),
+               kRowThreads, 0, op);
+      });
 }
 
 // ---- Backward --------------------------------------------------------------------------------
 
-constexpr int kBackwardThreads = 1024;
+// As many as leave each the registers of a row under way and of another one's inputs.
+constexpr int kBackwardThreads = 512;
 
 struct Backward : Rows {
   Act dh;
@@ -117,39 +116,44 @@ struct Backward : Rows {
   float* parts;  // [blocks, 2 cols]: of the gradients of gain and bias
 };
 
-// kDrop: dy is written.
+// kDrop: dy is written. Where a row's inputs are used up the next one's are read, so that memory
+// and arithmetic do not wait for each other.
 template <class T, int kWarps, bool kDrop>
 __global__ void __launch_bounds__(kBackwardThreads) norm_backward_rows(Backward op) {
-  wait_for_inputs();
   const Lane<kWarps> lane;
   ColumnSums<kWarps, 2> sums;
-  // All threads of a block go around equally often: teams of several warps meet in team_sum.
-  for (int64_t first = static_cast<int64_t>(blockIdx.x) * lane.teams; first < op.rows;
-       first += static_cast<int64_t>(gridDim.x) * lane.teams) {
-    const Place at(first + lane.team, op.rows, lane.column, op.cols);
-    const int64_t i = at.i, j = at.j;
-    float n[kVector], d[kVector], dx[kVector], gain[kVector], factor[kVector];
-    load8(row_of<T>(op.dh, i) + j, d);
-    load8(row_of(op.x, i) + j, n);
-    load8(row_of(op.dx, i) + j, dx);
-    const RowStats stats = read_stats(row_of(op.stats, i));
-    if constexpr (kDrop) dropout8<true>(op.dropout, i * op.cols + j, factor);
-    at.zero_if_none(d);
-#pragma unroll
-    for (int k = 0; k < kVector; ++k) n[k] = normalised(n[k], stats);
+  wait_for_inputs();
+  const bool has_columns = lane.column < op.cols;
+  const int64_t j = min(static_cast<int64_t>(lane.column), op.cols - kVector);
+  const LocalDropout dropout(kDrop ? op.dropout : Dropout());
+  float gain[kVector];
+  load8(op.gain + j, gain);
+  Turns<kWarps> turns(lane, op.rows);
+  const int64_t first = min(turns.row(), turns.rows - 1);
+  NormInputs<T> inputs(op.dh, op.x, op.stats, first, j);
+  Eight<float> next_dx(row_of(op.dx, first) + j);
+  for (; !turns.is_over(); turns.next()) {
+    const int64_t i = turns.row(), next = i + turns.stride;
+    const bool has = has_columns && i < turns.rows, has_next = turns.has_next();
+    float n[kVector], d[kVector], dx[kVector], factor[kVector];
+    const float inverse = inputs.stats.inverse;
+    inputs.unpack(has, d, n);
+    if (has_next) inputs = NormInputs<T>(op.dh, op.x, op.stats, next, j);
     sums.add_gradients(0, d, n);
-    load8(op.gain + j, gain);  // late, for it is near and registers are few
     float slopes[2] = {};
     add_to_slopes(gain, n, d, slopes);
     team_sum<kWarps>(slopes);
-    norm_gradient(n, slopes, stats.inverse, op.cols, d);
+    norm_gradient(n, slopes, inverse, op.cols, d);
+    next_dx.unpack(dx);
+    if (has_next) next_dx = Eight<float>(row_of(op.dx, next) + j);
 #pragma unroll
     for (int k = 0; k < kVector; ++k) dx[k] += d[k];
-    if (at.has) store8(row_of(op.dx, i) + j, dx);
+    if (has) store8(row_of(op.dx, i) + j, dx);
     if constexpr (kDrop) {
+      dropout.factors(i * op.cols + j, factor);
 #pragma unroll
       for (int k = 0; k < kVector; ++k) dx[k] *= factor[k];
-      if (at.has) store8(row_of<T>(op.dy, i) + j, dx);
+      if (has) store8(row_of<T>(op.dy, i) + j, dx);
     }
   }
   sums.write(op.parts + blockIdx.x * 2 * op.cols, op.cols);
@@ -199,19 +203,16 @@ __global__ void __launch_bounds__(kRowThreads) norm_backward_any_rows(Backward o
 template <bool kDrop>
 void backward(Gpu& gpu, const char* name, const Backward& op, const Norm& norm, bool vectored) {
   const SumTargets targets{{norm.gain.grad.data, norm.bias.grad.data}};
-  with_element(op.dh, [&](auto element) {
-    using T = decltype(element);
-    if (!vectored) {
-      SumsLaunch::any_rows(gpu, op.rows)
-          .run(gpu, name, norm_backward_any_rows<T, kDrop>, op, 2, targets);
-      return;
-    }
-    with_warps(op.cols, [&](auto warps) {
-      constexpr int kWarps = warps;
-      SumsLaunch::teams(gpu, op.rows, kWarps, 2, kBackwardThreads)
-          .run(gpu, name, norm_backward_rows<T, kWarps, kDrop>, op, 2, targets);
-    });
-  });
+  with_rows(
+      op.dh, vectored,
+      [&](auto element) {
+        SumsLaunch::any_rows(gpu, op.rows)
+            .run(gpu, name, norm_backward_any_rows<decltype(element), kDrop>, op, 2, targets);
+      },
+      [&](auto element, auto warps) {
+        SumsLaunch::teams(gpu, op.rows, warps, 2, kBackwardThreads)
+            .run(gpu, name, norm_backward_rows<decltype(element), warps, kDrop>, op, 2, targets);
+      });
 }
 
 }  // namespace

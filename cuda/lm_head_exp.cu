@@ -29,6 +29,7 @@ namespace gf::cuda {
 namespace {
 
 constexpr int kThreads = 256, kWarps = kThreads / kWarp;
+constexpr int kNormThreads = 512, kNormWarps = kNormThreads / kWarp;  // to have enough in flight
 constexpr float kLargestExponent = 60.0f;
 
 // What the kernels know of every row of the batch; [M] each.
@@ -36,8 +37,15 @@ struct RowState {
   float* shift;
   float* of_target;  // logit of the target
   float* losses;
-  float* bias;      // log2(f) - shift log2(e): [M] and what hopper::weighted_hidden asks for beyond
-  int32_t* target;  // likewise
+};
+
+// What hopper::weighted_hidden is given: log2(f) - shift log2(e) and the target of every row.
+struct ForHidden {
+  float* bias;
+  int32_t* target;
+  float* parts;
+  int* ready;
+  hopper::HiddenSizes sizes;
 };
 
 __device__ float sum_of_products(const bf16* a, const bf16* b, int64_t count, int lane) {
@@ -54,16 +62,16 @@ __device__ float sum_of_products(const bf16* a, const bf16* b, int64_t count, in
 
 // largest[block] = max |w_j|² over the block's rows. Four rows of a warp are in flight at a time.
 // 16 MB at V = 30522: 4 us.
-__global__ void __launch_bounds__(kThreads)
+__global__ void __launch_bounds__(kNormThreads)
     largest_norm_kernel(const bf16* tokens, int64_t vocabulary, int64_t width, int64_t ld,
                         float* largest) {
   constexpr int kRows = 4;
   wait_for_inputs();
-  __shared__ float of_warps[kWarps];
+  __shared__ float of_warps[kNormWarps];
   const int warp = threadIdx.x / kWarp, lane = threadIdx.x % kWarp;
-  const int64_t first = (static_cast<int64_t>(blockIdx.x) * kWarps + warp) * kRows;
+  const int64_t first = (static_cast<int64_t>(blockIdx.x) * kNormWarps + warp) * kRows;
   float max = 0;
-  for (int64_t row = first; row < vocabulary; row += gridDim.x * kWarps * kRows) {
+  for (int64_t row = first; row < vocabulary; row += gridDim.x * kNormWarps * kRows) {
     float sum[kRows] = {};
     for (int64_t j = lane * kVector; j < width; j += kWarp * kVector) {
       float v[kRows][kVector];
@@ -83,7 +91,7 @@ __global__ void __launch_bounds__(kThreads)
   if (lane == 0) of_warps[warp] = max;
   __syncthreads();
   if (threadIdx.x != 0) return;
-  for (int i = 0; i < kWarps; ++i) max = fmaxf(max, of_warps[i]);
+  for (int i = 0; i < kNormWarps; ++i) max = fmaxf(max, of_warps[i]);
   largest[blockIdx.x] = max;
 }
 
@@ -127,8 +135,8 @@ __global__ void __launch_bounds__(kThreads)
   state.of_target[i] = of_target;
 }
 
-__device__ __forceinline__ void end_loss(const RowState& state, int64_t row, float sum, bool has) {
-  state.losses[row] = has ? logf(sum) + state.shift[row] - state.of_target[row] : 0.0f;
+__device__ __forceinline__ float loss_of(float sum, float shift, float of_target, bool has_target) {
+  return has_target ? logf(sum) + shift - of_target : 0.0f;
 }
 
 // losses from the sums of all tiles of columns; a block takes 8 rows: thread t adds up every 32nd
@@ -151,7 +159,8 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t i = first + threadIdx.x / kWarp;
   if (i >= rows) return;
   sum = warp_sum(parts[threadIdx.x / kWarp][threadIdx.x % kWarp]);
-  if (threadIdx.x % kWarp == 0) end_loss(state, i, sum, targets.of(i) >= 0);
+  if (threadIdx.x % kWarp != 0) return;
+  state.losses[i] = loss_of(sum, state.shift[i], state.of_target[i], targets.of(i) >= 0);
 }
 
 // The sums of e_ij tokens_j and of e_ij, in parts of the vocabulary.
@@ -162,39 +171,43 @@ struct Parts {
 };
 
 // A row's loss, its bias and target for the second kernel, and dh; a warp takes a row, and those
-// beyond M get what makes them count for nothing. At M = 4096: 17 MB of parts and 4 MB of tokens
-// in, 2 MB out, 6 us.
+// beyond M get what makes them count for nothing. The first threads set `ready` to 0. At M = 4096:
+// 17 MB of parts and 4 MB of tokens in, 2 MB out, 6 us.
 __global__ void __launch_bounds__(kThreads)
     end_rows_kernel(Parts parts, const bf16* tokens, int64_t tokens_ld, float scale,
-                    Targets targets, RowState state, int64_t all_rows, int64_t rows, int64_t width,
+                    Targets targets, RowState state, ForHidden hidden, int64_t rows, int64_t width,
                     bf16* dh, int64_t dh_ld) {
   wait_for_inputs();
   const int lane = threadIdx.x % kWarp;
-  const int64_t i = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / kWarp;
-  if (i >= all_rows) return;
-  const int64_t target = i < rows ? targets.of(i) : -1;
+  const int64_t thread = static_cast<int64_t>(blockIdx.x) * kThreads + threadIdx.x;
+  const int64_t i = thread / kWarp;
+  for (int64_t k = thread; k < hidden.sizes.ready; k += gridDim.x * kThreads) hidden.ready[k] = 0;
+  if (i >= hidden.sizes.rows) return;
+  const bool is_row = i < rows;
+  const int64_t target = is_row ? targets.of(i) : -1;
+  // All reads before the first write, behind which they would wait.
   float sum = 0;
-  for (int64_t k = 0; i < rows && k < parts.splits; ++k) sum += parts.sums[k * rows + i];
-  if (lane == 0) {
-    state.target[i] = static_cast<int32_t>(target);
-    state.bias[i] = target < 0 ? -INFINITY : log2f(scale / sum) - kLog2e * state.shift[i];
-    if (i < rows) end_loss(state, i, sum, target >= 0);
-  }
-  if (i >= rows) return;
+  for (int64_t k = 0; is_row && k < parts.splits; ++k) sum += parts.sums[k * rows + i];
+  const float shift = is_row ? state.shift[i] : 0.0f,
+              of_target = is_row ? state.of_target[i] : 0.0f;
   const float factor = target < 0 ? 0.0f : scale / sum;
-  for (int64_t j = lane * kVector; j < width; j += kWarp * kVector) {
+  for (int64_t j = lane * kVector; is_row && j < width; j += kWarp * kVector) {
     float v[kVector] = {}, w[kVector] = {};
+    if (target >= 0) load8(tokens + target * tokens_ld + j, w);
     for (int64_t k = 0; k < parts.splits; ++k) {
       float part[kVector];
       load8(parts.weighted + (k * rows + i) * width + j, part);
 #pragma unroll
       for (int n = 0; n < kVector; ++n) v[n] += part[n];
     }
-    if (target >= 0) load8(tokens + target * tokens_ld + j, w);
 #pragma unroll
     for (int n = 0; n < kVector; ++n) v[n] = target < 0 ? 0.0f : factor * v[n] - scale * w[n];
     store8(dh + i * dh_ld + j, v);
   }
+  if (lane != 0) return;
+  hidden.target[i] = static_cast<int32_t>(target);
+  hidden.bias[i] = target < 0 ? -INFINITY : log2f(scale / sum) - kLog2e * shift;
+  if (is_row) state.losses[i] = loss_of(sum, shift, of_target, target >= 0);
 }
 
 // Carves arrays out of the scratch memory, each on 256 bytes; run twice, the first time to count.
@@ -220,26 +233,27 @@ struct Workspace {
   float* largest = nullptr;
   float* sums = nullptr;      // [parts, M]
   float* weighted = nullptr;  // [parts, M, width]
+  ForHidden hidden = {};
 
-  // With a gradient where some rows are given to it.
-  Workspace(Carver& carver, const Act& h, int64_t parts, int64_t gradient_rows) {
+  // With a gradient where sizes for it are given.
+  Workspace(Carver& carver, const Act& h, int64_t parts, const hopper::HiddenSizes& sizes) {
     state.shift = carver.take<float>(h.rows);
     state.of_target = carver.take<float>(h.rows);
     state.losses = carver.take<float>(h.rows);
     largest = carver.take<float>(kMaxParts);
     sums = carver.take<float>(parts * h.rows);
-    if (gradient_rows == 0) return;
-    state.bias = carver.take<float>(gradient_rows);
-    state.target = carver.take<int32_t>(gradient_rows);
+    if (sizes.rows == 0) return;
     weighted = carver.take<float>(parts * h.rows * h.cols);
+    hidden = {carver.take<float>(sizes.rows), carver.take<int32_t>(sizes.rows),
+              carver.take<float>(sizes.parts), carver.take<int>(sizes.ready), sizes};
   }
 };
 
-Workspace workspace(Gpu& gpu, const Act& h, int64_t parts, int64_t gradient_rows) {
+Workspace workspace(Gpu& gpu, const Act& h, int64_t parts, const hopper::HiddenSizes& sizes = {}) {
   Carver counted;
-  Workspace(counted, h, parts, gradient_rows);
+  Workspace(counted, h, parts, sizes);
   Carver carver(gpu.scratch<std::byte>(counted.used()));
-  return Workspace(carver, h, parts, gradient_rows);
+  return Workspace(carver, h, parts, sizes);
 }
 
 Hidden hidden(const Act& h) {
@@ -251,8 +265,8 @@ unsigned blocks_of_warps(int64_t rows) {
 }
 
 void before_exp(Gpu& gpu, const Act& h, const Act& tokens, const Batch& batch, const Workspace& w) {
-  const int64_t parts = std::min<int64_t>(kMaxParts, ceil_div(tokens.rows, kWarps));
-  launch(gpu, "largest_norm", largest_norm_kernel, static_cast<unsigned>(parts), kThreads, 0,
+  const int64_t parts = std::min<int64_t>(kMaxParts, ceil_div(tokens.rows, kNormWarps));
+  launch(gpu, "largest_norm", largest_norm_kernel, static_cast<unsigned>(parts), kNormThreads, 0,
          data<bf16>(tokens), tokens.rows, tokens.cols, tokens.ld, w.largest);
   launch(gpu, "before_exp", before_exp_kernel, blocks_of_warps(h.rows), kThreads, 0, hidden(h),
          data<bf16>(tokens), tokens.ld, w.largest, parts, targets(batch), w.state);
@@ -272,7 +286,7 @@ bool takes_exp_loss_backward(const Gpu& gpu, const Act& h, const Param& tokens, 
 
 void exp_loss(Gpu& gpu, const Act& h, const Param& tokens, const Batch& batch, LossSum* loss) {
   const int64_t tiles = hopper::exp_sums_tiles(tokens.act.rows);
-  const Workspace w = workspace(gpu, h, tiles, 0);
+  const Workspace w = workspace(gpu, h, tiles);
   before_exp(gpu, h, tokens.act, batch, w);
   hopper::exp_sums(gpu, h, tokens.act, w.state.shift, w.sums);
   launch(gpu, "losses", losses_kernel, blocks_of_warps(h.rows), kThreads, 0, w.sums, tiles, h.rows,
@@ -283,15 +297,17 @@ void exp_loss(Gpu& gpu, const Act& h, const Param& tokens, const Batch& batch, L
 void exp_loss_backward(Gpu& gpu, const Act& h, const Param& tokens, const Batch& batch,
                        LossSum* loss, const Act& dh) {
   const int64_t splits = hopper::weighted_tokens_splits(gpu, h.rows, tokens.act.rows);
-  const int64_t all_rows = hopper::weighted_hidden_rows(h.rows);
+  const hopper::HiddenSizes sizes = hopper::weighted_hidden_sizes(gpu, h.rows, tokens.act.rows);
   const float scale = loss_scale(batch);
-  const Workspace w = workspace(gpu, h, splits, all_rows);
+  const Workspace w = workspace(gpu, h, splits, sizes);
   before_exp(gpu, h, tokens.act, batch, w);
   hopper::weighted_tokens(gpu, h, tokens.act, w.state.shift, splits, w.weighted, w.sums);
-  launch(gpu, "end_rows", end_rows_kernel, blocks_of_warps(all_rows), kThreads, 0,
+  launch(gpu, "end_rows", end_rows_kernel, blocks_of_warps(sizes.rows), kThreads, 0,
          Parts{w.weighted, w.sums, splits}, data<bf16>(tokens.act), tokens.act.ld, scale,
-         targets(batch), w.state, all_rows, h.rows, h.cols, data<bf16>(dh), dh.ld);
-  hopper::weighted_hidden(gpu, tokens.act, h, w.state.bias, w.state.target, scale, tokens.grad);
+         targets(batch), w.state, w.hidden, h.rows, h.cols, data<bf16>(dh), dh.ld);
+  hopper::weighted_hidden(gpu, tokens.act, h,
+                          {w.hidden.bias, w.hidden.target, w.hidden.parts, w.hidden.ready}, scale,
+                          tokens.grad);
   sum_losses(gpu, w.state.losses, batch, false, loss);
 }
 

@@ -7,6 +7,7 @@
 // reads it again for every pass over it.
 
 #include <algorithm>
+#include <cstdlib>
 #include <type_traits>
 
 #include "kernel.cuh"
@@ -18,12 +19,16 @@ inline constexpr int kMaxColumns = 4 * kWarpColumns;
 inline constexpr int kRowWarps = 8;  // of a block, but where sums over rows are made
 inline constexpr int kRowThreads = kRowWarps * kWarp;
 
+// Rows and the distances of rows are below 2^32, so that one instruction multiplies them.
+__device__ __forceinline__ uint64_t offset_of(int64_t i, int64_t ld) {
+  return wide_product(static_cast<uint32_t>(i), static_cast<uint32_t>(ld));
+}
 __device__ __forceinline__ float* row_of(const Mat& m, int64_t i) {
-  return m.data + i * m.ld;
+  return m.data + offset_of(i, m.ld);
 }
 template <class T>
 __device__ __forceinline__ T* row_of(const Act& a, int64_t i) {
-  return reinterpret_cast<T*>(a.data) + i * a.ld;
+  return reinterpret_cast<T*>(a.data) + offset_of(i, a.ld);
 }
 
 // ---- Sums over a row -------------------------------------------------------------------------
@@ -92,7 +97,7 @@ __device__ __forceinline__ RowStats stats_of(float mean, float squares, float in
 // x: this lane's part of the row, 0 where it `has` none.
 template <int kWarps>
 __device__ __forceinline__ RowStats row_stats(const float (&x)[kVector], bool has, int64_t cols) {
-  const float inverse_count = 1.0f / static_cast<float>(cols);
+  const float inverse_count = reciprocal(static_cast<float>(cols));
   float sum[1] = {sum8(x)};
   team_sum<kWarps>(sum);
   const float mean = sum[0] * inverse_count;
@@ -114,10 +119,11 @@ __device__ __forceinline__ void add_to_slopes(const float (&gain)[kVector],
   }
 }
 
-// Turns d, the gradient of the normalised row n, into that of x; sums are those over the row.
+// Turns d, the gradient of the normalised row n, into that of x; sums are those over the row. What
+// is left of d is scaled last: before that it may cancel, with few columns to the last bit.
 __device__ __forceinline__ void norm_gradient(const float (&n)[kVector], const float (&sums)[2],
                                               float inverse, int64_t cols, float (&d)[kVector]) {
-  const float inverse_count = 1.0f / static_cast<float>(cols);
+  const float inverse_count = reciprocal(static_cast<float>(cols));
   const float mean = sums[0] * inverse_count, slope = sums[1] * inverse_count;
 #pragma unroll
   for (int i = 0; i < kVector; ++i) d[i] = (d[i] - mean - n[i] * slope) * inverse;
@@ -131,6 +137,25 @@ struct Lane {
   int teams = static_cast<int>(blockDim.x) / (kWarp * kWarps);
   int team = static_cast<int>(threadIdx.x) / (kWarp * kWarps);
   int column = static_cast<int>(threadIdx.x) % (kWarp * kWarps) * kVector;
+};
+
+// The rows that the teams of a grid take in turn. All threads of a block go around equally often,
+// as teams of several warps have to, which meet in team_sum: the last rows may lie past the end.
+template <int kWarps>
+struct Turns {
+  int first, stride, rows;  // of the block's first team
+  int team;
+
+  __device__ Turns(const Lane<kWarps>& lane, int64_t rows_)
+      : first(static_cast<int>(blockIdx.x) * lane.teams),
+        stride(static_cast<int>(gridDim.x) * lane.teams),
+        rows(static_cast<int>(rows_)),
+        team(lane.team) {}
+
+  __device__ bool is_over() const { return first >= rows; }
+  __device__ int row() const { return first + team; }
+  __device__ bool has_next() const { return row() + stride < rows; }
+  __device__ void next() { first += stride; }
 };
 
 // The eight elements that a lane takes: those of row i from column j on. A lane that has none reads
@@ -149,11 +174,34 @@ struct Place {
   }
 };
 
+// What the gradient through a norm reads of a row, as it lies in memory.
+template <class T>
+struct NormInputs {
+  Eight<T> dh;
+  Eight<float> x;
+  RowStats stats;
+
+  __device__ __forceinline__ NormInputs(const Act& dh_, const Mat& x_, const Mat& stats_, int64_t i,
+                                        int64_t j)
+      : dh(row_of<T>(dh_, i) + j), x(row_of(x_, i) + j), stats(read_stats(row_of(stats_, i))) {}
+  // d: dh, 0 where the lane `has` none; n: the normalised row.
+  __device__ __forceinline__ void unpack(bool has, float (&d)[kVector], float (&n)[kVector]) const {
+    dh.unpack(d);
+    x.unpack(n);
+#pragma unroll
+    for (int k = 0; k < kVector; ++k) {
+      d[k] = has ? d[k] : 0.0f;
+      n[k] = normalised(n[k], stats);
+    }
+  }
+};
+
 // Sums over the rows of a block of kCount vectors, in dynamic shared memory, for the registers are
 // wanted by rows under way: every warp adds to vectors of its own, and write() adds those up.
 template <int kWarps, int kCount>
 class ColumnSums {
  public:
+  // Before wait_for_inputs(): it touches nothing but the block's own memory.
   __device__ ColumnSums() {
 #pragma unroll
     for (int k = 0; k < kCount; ++k) mine(k)[0] = mine(k)[kWarp] = float4{};
@@ -173,14 +221,15 @@ class ColumnSums {
   __device__ void write(float* to, int64_t cols) const {
     __syncthreads();
     const int teams = Lane<kWarps>().teams;
-    for (int i = threadIdx.x; i < kCount * kWarps * kWarpColumns; i += blockDim.x) {
-      const int slot = i % kWarpColumns, warp = i / kWarpColumns % kWarps;
-      const int k = i / (kWarpColumns * kWarps);
-      constexpr int kHalf = kWarpColumns / 2;
-      const int column =
+    for (unsigned i = threadIdx.x; i < kCount * kWarps * kWarpColumns; i += blockDim.x) {
+      const unsigned slot = i % kWarpColumns, warp = i / kWarpColumns % kWarps;
+      const unsigned k = i / (kWarpColumns * kWarps);
+      constexpr unsigned kHalf = kWarpColumns / 2;
+      const unsigned column =
           warp * kWarpColumns + slot % kHalf / 4 * kVector + slot / kHalf * 4 + slot % 4;
       if (column >= cols) continue;
       float sum = 0;
+#pragma unroll 8
       for (int team = 0; team < teams; ++team) {
         sum += memory()[((team * kWarps + warp) * kCount + k) * kWarpColumns + slot];
       }
@@ -220,7 +269,7 @@ __device__ __forceinline__ void for_columns(int64_t cols, const Body& body) {
 // values(column, count, v): elements of the row, 0 from count on.
 template <class Values>
 __device__ __forceinline__ RowStats row_stats_of(int64_t cols, const Values& values) {
-  const float inverse_count = 1.0f / static_cast<float>(cols);
+  const float inverse_count = reciprocal(static_cast<float>(cols));
   float v[kVector], sum[1] = {}, squares[1] = {};
   for_columns(cols, [&](int64_t j, int64_t count) {
     values(j, count, v);
@@ -282,6 +331,16 @@ void with_warps(int64_t cols, const Body& body) {
   }
 }
 
+// Calls any_rows(T()) for rows of any kind, else team_rows(T(), integral constant) with the warps
+// that hold a row; T is the element type of `act`.
+template <class AnyRows, class TeamRows>
+void with_rows(const Act& act, bool vectored, const AnyRows& any_rows, const TeamRows& team_rows) {
+  with_element(act, [&](auto element) {
+    if (!vectored) return any_rows(element);
+    with_warps(act.cols, [&](auto warps) { team_rows(element, warps); });
+  });
+}
+
 // Runs a kernel that leaves parts of sums over rows, and adds those up. A multiprocessor has one
 // block, of as many warps as it may have: the fewer parts there are the sooner they are added up.
 struct SumsLaunch {
@@ -294,7 +353,8 @@ struct SumsLaunch {
   static SumsLaunch teams(const Gpu& gpu, int64_t rows, int warps_a_row, int vectors, int most) {
     const int64_t bytes_a_warp = int64_t{vectors} * kWarpColumns * int64_t{sizeof(float)};
     const auto room = static_cast<int64_t>(gpu.properties().sharedMemPerBlockOptin) - 1024;
-    int64_t warps = most / kWarp;
+    static const char* threads = std::getenv("GF_ROW_THREADS");
+    int64_t warps = (threads ? std::min(most, std::atoi(threads)) : most) / kWarp;
     while (warps > 4 && warps * bytes_a_warp > room) warps -= 4;  // whole teams
     return {blocks_of(gpu, ceil_div(rows * warps_a_row, warps)),
             static_cast<unsigned>(warps * kWarp), static_cast<size_t>(warps * bytes_a_warp)};

@@ -80,17 +80,17 @@ void CudaOps::plucker_backward(const Act& dg, const Act& z, int64_t, int64_t len
                                const Act& dp, const Act& dz) {
   const Range range(device_, "plucker_backward");
   const Offsets offsets(z, length, windows);
-  float* y = gpu_.scratch<float>(4 * z.rows * z.cols);   // in two parts
+  float* du = gpu_.scratch<float>((1 + offsets.count) * z.rows * z.cols);
+  const PairGradients pairs = {du, du + z.rows * z.cols};
   float* parts = gpu_.kept<float>(kMaxParts * dg.cols);  // of the bias gradient
-  int64_t count = wedge_product_backward(gpu_, dg, z, offsets, layer, p, y, parts);
-  const int y_parts = count > 0 ? 2 : 1;
+  int64_t count = wedge_product_backward(gpu_, dg, z, offsets, layer, p, pairs, parts);
   if (count == 0) {
     count = bias_parts(gpu_, dg, offsets, parts);
     products_->run(dg, layer.weight.act, dp);
-    wedge_contract(gpu_, z, offsets, dp, y);
+    wedge_backward(gpu_, z, offsets, dp, pairs);
     wedge(gpu_, z, offsets, p);
   }
-  wedge_gradient(gpu_, z, offsets, y, y_parts, dz);
+  wedge_gather(gpu_, offsets, pairs, dz);
   gpu_.beside([&] { sum_parts(gpu_, parts, count, 1, dg.cols, {{layer.bias.grad.data}}); });
   parameter_gradients(dg, p, layer, nullptr);
 }

@@ -15,6 +15,7 @@ namespace gf::cuda {
 // r = 32: four lanes hold eight coordinates each.
 struct LaneRow {
   static constexpr int kLanes = 4;
+  static constexpr int kAtOnce = 3;  // pairs, which hide each other's latency
   float v[kVector];
 
   __device__ __forceinline__ static int lane() { return static_cast<int>(threadIdx.x) % kLanes; }
@@ -30,11 +31,18 @@ struct LaneRow {
   __device__ __forceinline__ void store(T* to) const {
     store8(to + lane() * kVector, v);
   }
+  // To global memory, and as vectors whatever the compiler thinks of it.
+  __device__ __forceinline__ void put(float* to) const {
+    float4* at = reinterpret_cast<float4*>(to + lane() * kVector);
+    __stcg(at, make_float4(v[0], v[1], v[2], v[3]));
+    __stcg(at + 1, make_float4(v[4], v[5], v[6], v[7]));
+  }
 };
 
 // Any r: a warp holds a row in shared memory, each lane using its own coordinates alone.
 struct SharedRow {
   static constexpr int kLanes = kWarp;
+  static constexpr int kAtOnce = 1;
   float* v;
   int r;
 
@@ -50,6 +58,7 @@ struct SharedRow {
   __device__ __forceinline__ void store(T* to) const {
     for (int i = lane(); i < r; i += kWarp) to[i] = from_float<T>(v[i]);
   }
+  __device__ __forceinline__ void put(float* to) const { store(to); }
 };
 
 template <class Row>
@@ -126,23 +135,104 @@ __device__ __forceinline__ Pair look_at(const Row& u, const Square& u_squared, b
   return pair;
 }
 
+// kShares neighbouring groups of lanes share out the pairs of a row; this is the thread's group.
+template <int kShares, class Row>
+__device__ __forceinline__ int share() {
+  return static_cast<int>(threadIdx.x) / Row::kLanes % kShares;
+}
+
+// The sum over the groups, in each of them.
+template <int kShares, class Row>
+__device__ __forceinline__ void sum_shares(Row& row) {
+#pragma unroll
+  for (int lane = Row::kLanes; lane < Row::kLanes * kShares; lane *= 2) {
+#pragma unroll
+    for (int i = 0; i < row.size(); ++i) row[i] += __shfl_xor_sync(0xFFFFFFFFu, row[i], lane);
+  }
+}
+template <int kShares, class Row>
+__device__ __forceinline__ float sum_shares(float x) {
+#pragma unroll
+  for (int lane = Row::kLanes; lane < Row::kLanes * kShares; lane *= 2) {
+    x += __shfl_xor_sync(0xFFFFFFFFu, x, lane);
+  }
+  return x;
+}
+
 // u and w of a row; e is workspace. All lanes of a warp come here together, each for a row below M.
-// Returns the number of valid offsets; without any w = 0.
-template <class Row, class T>
-__device__ __forceinline__ int look_back(const T* z, int64_t ld, const Offsets& offsets, int row,
-                                         Row& u, Row& w, Row& e) {
+// Without a valid offset w = 0.
+template <int kShares, class Row, class T>
+__device__ __forceinline__ void look_back(const T* z, int64_t ld, const Offsets& offsets, int row,
+                                          Row& u, Row& w, Row& e) {
   const int n = offsets.valid(offsets.position(row));
   u.load(z + row * ld);
   clear(w);
   const Square u_squared = square(u);
-#pragma unroll 3
-  for (int k = 0; k < offsets.count; ++k) {
-    const bool is_valid = k < n;
-    e.load(z + (row - (is_valid ? offsets.at[k] : 0)) * ld);
-    const Pair pair = look_at(u, u_squared, is_valid, n, e);
-    add(pair.c, e, w);
+  // Past the last offset no pair is valid.
+  for (int first = 0; first < offsets.count; first += Row::kAtOnce * kShares) {
+#pragma unroll
+    for (int i = 0; i < Row::kAtOnce; ++i) {
+      const int k = first + i * kShares + share<kShares, Row>();
+      const bool is_valid = k < n;
+      e.load(z + (row - (is_valid ? offsets.at[k] : 0)) * ld);
+      const Pair pair = look_at(u, u_squared, is_valid, n, e);
+      add(pair.c, e, w);
+    }
   }
-  return n;
+  sum_shares<kShares>(w);
+}
+
+// What a pair's u receives along itself; dw becomes dv, what v receives. Like e, dv / c is made in
+// two steps: in the plane, say, it is 0, and c may be large. It is perpendicular to u, as dw is.
+template <class Row>
+__device__ __forceinline__ float owed(const Row& u, const Square& u_squared, const Pair& pair,
+                                      const Row& e, Row& dw) {
+  const float inverse =
+      __fdividef(pair.is_floored ? 0.0f : 1.0f, pair.is_floored ? 1.0f : pair.squared);
+  const float along_e = dot(dw, e) * inverse;
+  add(-along_e, e, dw);
+  add(-quotient(dot(dw, u), u_squared), u, dw);
+  const float rest = dot(dw, e) * inverse;
+  add(-rest, e, dw);
+#pragma unroll
+  for (int i = 0; i < dw.size(); ++i) dw[i] *= pair.c;
+  return pair.c * (along_e + rest) * pair.squared;
+}
+
+// The gradients of a row's pairs from y = P w | Pᵀ u, written where the row is the block's own; u,
+// e, dv and du are workspace. All lanes of a warp come here together, each for a row below M.
+template <int kShares, class Row, class T>
+__device__ __forceinline__ void pass_back(const T* z, int64_t ld, const Offsets& offsets, int row,
+                                          bool is_own, const float* y, const PairGradients& to,
+                                          Row& u, Row (&e)[Row::kAtOnce], Row (&dv)[Row::kAtOnce],
+                                          Row& du) {
+  const int n = offsets.valid(offsets.position(row)), r = offsets.reduced;
+  u.load(z + row * ld);
+  clear(du);
+  const Square u_squared = square(u);
+  float along_u = 0;
+  for (int first = 0; first < offsets.count; first += Row::kAtOnce * kShares) {
+#pragma unroll
+    for (int i = 0; i < Row::kAtOnce; ++i) {
+      const int k = first + i * kShares + share<kShares, Row>();
+      const bool is_valid = k < n;
+      e[i].load(z + (row - (is_valid ? offsets.at[k] : 0)) * ld);
+      dv[i].load(y + r);
+      const Pair pair = look_at(u, u_squared, is_valid, n, e[i]);
+      along_u += owed(u, u_squared, pair, e[i], dv[i]);
+      add(-pair.a, dv[i], du);
+    }
+#pragma unroll
+    for (int i = 0; i < Row::kAtOnce; ++i) {
+      const int k = first + i * kShares + share<kShares, Row>();
+      if (k < n && is_own) dv[i].put(to.dv + (int64_t{k} * offsets.rows + row) * r);
+    }
+  }
+  sum_shares<kShares>(du);
+  add(-quotient(sum_shares<kShares, Row>(along_u), u_squared), u, du);
+  e[0].load(y);
+  add(1.0f, e[0], du);
+  if (is_own && share<kShares, Row>() == 0) du.put(to.du + int64_t{row} * r);
 }
 
 }  // namespace gf::cuda

@@ -33,28 +33,38 @@ struct Offsets {
     while (n > 0 && at[n - 1] > position) --n;
     return n;
   }
+  __device__ __forceinline__ bool has_past(int position) const {
+    return count > 0 && at[0] <= position;
+  }
 #endif
 };
 
 // p = u ∧ w; p [M, r (r - 1) / 2].
 void wedge(Gpu& gpu, const Act& z, const Offsets& offsets, const Act& p);
 
-// y[row] = P w | Pᵀ u, with P the antisymmetric matrix of the row's dp; y [M, 2 r] fp32.
-void wedge_contract(Gpu& gpu, const Act& z, const Offsets& offsets, const Act& dp, float* y);
+// What tokens receive through their pairs: du [M, r] as u; dv [count, M, r], row m of the k-th what
+// row m owes to the one that it sees at offset k, is written where that offset is valid.
+struct PairGradients {
+  float *du, *dv;
+};
 
-// dz from y [parts, M, 2 r], whose parts add up to what wedge_contract says.
-void wedge_gradient(Gpu& gpu, const Act& z, const Offsets& offsets, const float* y, int parts,
-                    const Act& dz);
+// With P the antisymmetric matrix of a row's dp.
+void wedge_backward(Gpu& gpu, const Act& z, const Offsets& offsets, const Act& dp,
+                    const PairGradients& to);
 
-// In one kernel, for bf16, r = 32 and aligned rows; otherwise they do nothing.
+// dz [M, r]: to a row's du is added what it is owed by the rows that see it.
+void wedge_gather(Gpu& gpu, const Offsets& offsets, const PairGradients& from, const Act& dz);
 
-// All of plucker, without p, for D a multiple of 64. Returns whether it was done.
+// In one kernel, on Hopper, for bf16, r = 32 and aligned rows; otherwise they do nothing.
+
+// All of plucker, without p, for D a multiple of 128. Returns whether it was done.
 bool wedge_product(Gpu& gpu, const Act& z, const Offsets& offsets, const Linear& layer,
                    const Act& g);
 
-// y [2, M, 2 r] in two parts, p, and parts [kMaxParts, D] of the bias gradient, for D = 256 or 128.
+// The gradients of the pairs, p, and parts [kMaxParts, D] of the bias gradient, for D = 256.
 // Returns how many of those it wrote; 0 where it did nothing.
 int64_t wedge_product_backward(Gpu& gpu, const Act& dg, const Act& z, const Offsets& offsets,
-                               const Linear& layer, const Act& p, float* y, float* parts);
+                               const Linear& layer, const Act& p, const PairGradients& to,
+                               float* parts);
 
 }  // namespace gf::cuda

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "hopper.h"
 #include "wedge_tile.cuh"
 
 namespace gf::cuda {
@@ -7,303 +8,301 @@ namespace {
 
 using namespace wedge_tile;
 
-// y = P w | Pᵀ u by row from dp = dg W, p, and the bias gradient's parts; dp never in memory.
+// The gradients of the pairs from dp = dg W, p, and the bias gradient's parts; dp never in memory.
 //
-// y is linear in dp, so that the coordinates are divided: a block keeps one half of the columns of
-// W_plu (all D rows of it) and goes through tiles of 64 tokens, and the halves of y are added up by
-// the kernel that reads them. Of a tile's dp [64, 248] each of the eight warps makes 32 columns, K
-// = D; then each lane of a warp takes a token's share of 62 coordinates. At the study's shape (M =
-// 4096, D = 256) 128 blocks read 16 MB of W_plu and 4.2 MB of dg out of the L2 cache, 3.6 µs at 5.5
-// TB/s, do 1.04 GFLOP, and write p, 4.1 MB, and y, 2.1 MB. W_plu comes in four stages so that
-// products begin with the first. At M = 32768 each block goes through eight tiles, some 4 µs each.
+// Two blocks, a cluster, go through tiles of 64 tokens. Each keeps four of the eight slabs of
+// W_plu's columns, with all D rows, and of a tile makes those of p, of dp and what they add to y =
+// P w | Pᵀ u. Then each takes half of the tokens and reads the other's part of their y out of its
+// shared memory. Half of its warps end the pairs of these tokens and make dp of the next tile; the
+// other half makes u, w and p of that.
+//
+// At the study's shape (M = 4096, D = 256) 128 blocks read 17 MB of W_plu and 4.2 MB of dg out of
+// the L2 cache, 3.9 µs at 5.5 TB/s, do 1.04 GFLOP, 1.5 µs at 709 TFLOP/s, and write p, 4.1 MB, and
+// the gradients, 3.7 MB. At M = 32768 each cluster goes through eight tiles, some 3.5 µs each.
 
-constexpr int kPitch = kHalf * kChunk;        // bytes of a row of W_plu, of p and of dp
-constexpr int kShares = 4;                    // warps of a token
-constexpr int kSumChunks = 2 * kReduced / 4;  // float4s of a token's row of y
+constexpr int kBlocks = 2;                      // of a cluster
+constexpr int kWidth = 256;                     // D
+constexpr int kSteps = kWidth / hopper::kSlab;  // slabs of D
+constexpr int kOwnSlabs = kSlabs / kBlocks;     // of the coordinates
+constexpr int kOwnTokens = kTokens / kBlocks;
+constexpr int kSumChunks = 2 * kReduced / 4;   // float4s of a token's row of y
+constexpr int kOwnWidth = kWidth / kBlocks;    // columns of dg that a block adds up
+constexpr int kShares = 2;                     // of a token's pairs, four lanes each
+constexpr int kBiasParts = kHalf / kOwnWidth;  // shares of the rows of a tile
 
-// What lies in shared memory; kWidth is D. The sums of a tile's shares take the place of dp and dg.
-template <int kWidth>
+static_assert(kThreads == kOwnTokens * kSumChunks && kHalf == kOwnTokens * 4 * kShares);
+
 struct Shared {
-  static constexpr int kLeftPitch = (kWidth / kVector + 1) * kChunk;
-
-  char weight[kWidth * kPitch];
+  Slab weight[kSteps][kOwnSlabs];
   union {
     struct {
-      char tile[kTokens * kPitch];  // p, afterwards dp
-      char left[kTokens * kLeftPitch];
+      Slab dg[kSteps];       // then dp
+      Slab tile[kOwnSlabs];  // p
     };
-    float4 sums[kShares * kTokens * kSumChunks];
+    float4 sums[kOwnSlabs][kTokens][kSumChunks];
+    float bias[kBiasParts][kOwnWidth];
   };
   Tokens tokens;
+  float y[kOwnTokens][kRowFloats];      // P w | Pᵀ u
+  float4 sent[kOwnTokens][kSumChunks];  // what the other block reads
+  uint64_t arrived[kSteps];             // of dg, at first with W_plu
 };
+static_assert(kOwnSlabs == kSteps && kSharedBytes<Shared> <= 227 * 1024);
 
 struct Matrices {
-  const bf16 *z, *dg, *weight;
-  int64_t ldz, lddg, ldw;
+  CUtensorMap weight, dg;
+  const bf16* z;
+  int64_t ldz;
   bf16* p;
   int64_t ldp;
-  float* y;      // [2, M, 64]
-  float* parts;  // [kParts gridDim.y, D]
+  PairGradients pairs;
+  float* parts;  // [gridDim.y, D]
 };
 
-// dg of a tile, rows past the last one as the last one, and with the first tile W_plu: D / 4 of its
-// rows a stage.
-template <int kWidth>
-__device__ __forceinline__ void load_tile(Shared<kWidth>& shared, const Matrices& m, int first,
-                                          int rows, bool is_first) {
-  constexpr int kLeftChunks = kWidth / kVector, kStageRows = kWidth / kStages;
-  const int thread = static_cast<int>(threadIdx.x);
-  for (int i = thread; i < kTokens * kLeftChunks; i += kThreads) {
-    const int token = i / kLeftChunks, chunk = i % kLeftChunks;
-    copy_chunk(shared.left + token * shared.kLeftPitch + chunk * kChunk,
-               m.dg + min(first + token, rows - 1) * m.lddg + chunk * kVector);
-  }
-  const int warp = thread / kWarp, chunk = thread % kWarp;
+// Of this block in its cluster.
+__device__ __forceinline__ int rank() {
+  return static_cast<int>(blockIdx.x);
+}
+
+__device__ __forceinline__ uint32_t arrival(const Shared& shared, int step) {
+  return hopper::shared_address(&shared.arrived[step]);
+}
+
+// By one thread: dg of a tile, zeros past the last row, and with the first tile W_plu.
+__device__ __forceinline__ void load(Shared& shared, const Matrices& m, int first, bool is_first) {
 #pragma unroll 1
-  for (int stage = 0; stage < kStages; ++stage) {
-    if (is_first && chunk < kHalf) {
-      const int64_t from = stage * kStageRows + warp;
-#pragma unroll
-      for (int i = 0; i < kStageRows; i += kThreads / kWarp) {
-        copy_chunk(shared.weight + (from + i) * kPitch + chunk * kChunk,
-                   m.weight + (from + i) * m.ldw + chunk * kVector);
-      }
+  for (int step = 0; step < kSteps; ++step) {
+    const uint32_t barrier = arrival(shared, step);
+    hopper::arrive_expecting(barrier, (is_first ? kOwnSlabs + 1 : 1) * uint32_t{sizeof(Slab)});
+    hopper::load_tile(hopper::shared_address(shared.dg[step]), m.dg, step * hopper::kSlab, first,
+                      barrier);
+    for (int slab = 0; is_first && slab < kOwnSlabs; ++slab) {
+      hopper::load_tile(hopper::shared_address(shared.weight[step][slab]), m.weight,
+                        (rank() * kOwnSlabs + slab) * hopper::kSlab, step * hopper::kSlab, barrier);
     }
-    end_stage();
   }
 }
 
-// p of the tile from shared memory to memory.
-__device__ __forceinline__ void write_wedges(const char* tile, const Matrices& m, int first,
+// By half of the threads: this block's slabs of p.
+__device__ __forceinline__ void make_wedges(Shared& shared) {
+  const int own = warp() % kOwnSlabs, token = warp() / kOwnSlabs % 2 * kWarp + lane();
+  with_slab(rank() * kOwnSlabs + own, [&](auto slab) {
+    wedge_slab<decltype(slab)::value>(shared.tokens, token, shared.tile[own]);
+  });
+}
+
+// By half of the threads: a warp takes a token's at a time, a chunk a lane.
+__device__ __forceinline__ void write_wedges(const Shared& shared, const Matrices& m, int first,
                                              int rows) {
-  const int warp = static_cast<int>(threadIdx.x) / kWarp,
-            lane = static_cast<int>(threadIdx.x) % kWarp;
-  for (int token = warp; token < kTokens && first + token < rows; token += kThreads / kWarp) {
-    if (lane >= kHalf) continue;
-    *reinterpret_cast<uint4*>(m.p + (first + token) * m.ldp + lane * kVector) =
-        *reinterpret_cast<const uint4*>(tile + token * kPitch + lane * kChunk);
+  constexpr int kHalfWarps = kHalf / kWarp;
+  const int chunk = rank() * kWarp + lane();
+  if (chunk >= kChunks) return;
+#pragma unroll
+  for (int token = warp() % kHalfWarps; token < kTokens; token += kHalfWarps) {
+    if (first + token >= rows) break;
+    *reinterpret_cast<uint4*>(m.p + (first + token) * m.ldp + chunk * kVector) =
+        *reinterpret_cast<const uint4*>(place(shared.tile[lane() / 8], token, lane() % 8));
   }
 }
 
-// Of the column sums of dg a block makes the half of its own number, in as many parts as threads go
-// round: a thread adds up the rows of its part in one column.
-template <int kWidth>
-constexpr int kParts = kThreads / (kWidth / 2);
+using Sums = float[hopper::kSlab];  // 64 tokens x 128 coordinates of a warpgroup
 
-template <int kWidth>
-__device__ __forceinline__ int bias_column() {
-  return static_cast<int>(blockIdx.x) * (kWidth / 2) + static_cast<int>(threadIdx.x) % (kWidth / 2);
-}
-template <int kWidth>
-__device__ __forceinline__ int bias_part() {
-  return static_cast<int>(threadIdx.x) / (kWidth / 2);
+// Begins d += dp, two slabs a warpgroup of half of the threads.
+__device__ __forceinline__ void begin_products(const Shared& shared, int phase, Sums& d) {
+  const int first = hopper::warpgroup() * 2;
+#pragma unroll
+  for (int step = 0; step < kSteps; ++step) {
+    hopper::wait(arrival(shared, step), phase);
+    hopper::pin(d);
+    hopper::products_begin();
+    hopper::multiply_slab<2 * hopper::kSlab, false, true>(
+        hopper::shared_address(shared.dg[step]), hopper::shared_address(shared.weight[step][first]),
+        d);
+    hopper::products_commit();
+  }
 }
 
-template <int kWidth>
-__device__ __forceinline__ float add_rows(const Shared<kWidth>& shared) {
-  constexpr int kRows = kTokens / kParts<kWidth>;
-  const int column = bias_column<kWidth>(), begin = bias_part<kWidth>() * kRows;
+// Of the column sums of dg a block makes half; a thread adds up its share of a tile's rows in one
+// column.
+__device__ __forceinline__ float add_rows(const Shared& shared, const Offsets& offsets, int first) {
+  constexpr int kRows = kTokens / kBiasParts;
+  const int column = rank() * kOwnWidth + thread() % kOwnWidth;
+  const int begin = thread() / kOwnWidth * kRows;
+  const char* dg = shared.dg[column / hopper::kSlab];
+  const int chunk = column % hopper::kSlab / kVector;
+  int t = offsets.position(first + begin);
   float sum = 0;
 #pragma unroll 8
-  for (int token = begin; token < begin + kRows; ++token) {
-    const char* row = shared.left + token * shared.kLeftPitch;
-    const float value = to_float(reinterpret_cast<const bf16*>(row)[column]);
-    sum += shared.tokens.is_valid[token] ? value : 0.0f;
+  for (int i = 0; i < kRows; ++i) {
+    const char* eight = place(dg, begin + i, chunk);
+    const float value = to_float(reinterpret_cast<const bf16*>(eight)[column % kVector]);
+    sum += offsets.has_past(t) ? value : 0.0f;
+    t = t + 1 == offsets.length ? 0 : t + 1;
   }
   return sum;
 }
 
-using Sums = float[kTokens / 16][4][4];  // 64 tokens x 32 columns of a warp
-
-// Columns 32 warp to 32 warp + 31 of dp. Those of the last warp are eight fewer: what it reads in
-// their place is the beginning of the next row, and its sums go nowhere.
-template <int kWidth>
-__device__ __forceinline__ void multiply_stage(const Shared<kWidth>& shared, int stage,
-                                               Sums& sums) {
-  constexpr int kSteps = kWidth / kStages / 16;
-  const int warp = static_cast<int>(threadIdx.x) / kWarp,
-            lane = static_cast<int>(threadIdx.x) % kWarp;
-  const uint32_t left =
-      shared_address(shared.left) + lane % 16 * shared.kLeftPitch + lane / 16 * kChunk;
-  const uint32_t right =
-      shared_address(shared.weight) + lane % 16 * kPitch + (warp * 4 + lane / 16) * kChunk;
+// dp as bf16 to the place of dg.
+__device__ __forceinline__ void keep_product(Shared& shared, const Sums& d) {
+  const int row = warp() % 4 * 16 + lane() % 16;
 #pragma unroll
-  for (int i = 0; i < kSteps; ++i) {
-    const int step = stage * kSteps + i;
-    uint32_t b[2][4];
-#pragma unroll
-    for (int n = 0; n < 2; ++n) load_transposed(b[n], right + step * 16 * kPitch + n * 2 * kChunk);
-#pragma unroll
-    for (int m = 0; m < kTokens / 16; ++m) {
-      uint32_t a[4];
-      load_matrices(a, left + m * 16 * shared.kLeftPitch + step * 2 * kChunk);
-#pragma unroll
-      for (int n = 0; n < 2; ++n) {
-        multiply(sums[m][2 * n], a, b[n][0], b[n][1]);
-        multiply(sums[m][2 * n + 1], a, b[n][2], b[n][3]);
-      }
-    }
+  for (int j = 0; j < 2 * hopper::kSlab / kVector; j += 2) {
+    const uint32_t w[4] = {pack2(d[4 * j], d[4 * j + 1]), pack2(d[4 * j + 2], d[4 * j + 3]),
+                           pack2(d[4 * j + 4], d[4 * j + 5]), pack2(d[4 * j + 6], d[4 * j + 7])};
+    char* to = place(shared.dg[hopper::warpgroup() * 2 + j / 8], row, j % 8 + lane() / 16);
+    hopper::store_matrices(hopper::shared_address(to), w);
   }
 }
 
-// dp as bf16 to the place of p.
-__device__ __forceinline__ void keep_product(char* tile, const Sums& sums) {
-  const int warp = static_cast<int>(threadIdx.x) / kWarp,
-            lane = static_cast<int>(threadIdx.x) % kWarp;
-#pragma unroll
-  for (int n = 0; n < 4; ++n) {
-    if (warp * 4 + n >= kHalf) break;
-    char* to =
-        tile + lane / 4 * kPitch + (warp * 4 + n) * kChunk + lane % 4 * int{sizeof(uint32_t)};
-#pragma unroll
-    for (int i = 0; i < kTokens / 16; ++i) {
-      *reinterpret_cast<uint32_t*>(to + i * 16 * kPitch) = pack2(sums[i][n][0], sums[i][n][1]);
-      *reinterpret_cast<uint32_t*>(to + (i * 16 + 8) * kPitch) =
-          pack2(sums[i][n][2], sums[i][n][3]);
-    }
-  }
-}
-
-// Chunk i of token t stands at i ^ t % 16 of its row: free of bank conflicts both for a warp of
-// tokens, which writes, and for a row of chunks, which is read.
-__device__ __forceinline__ int place_of(int share, int token, int chunk) {
-  return (share * kTokens + token) * kSumChunks + (chunk ^ token % kSumChunks);
-}
-
-// This warp's share of y, then the sum of all shares to memory.
-__device__ __forceinline__ void write_contracted(const char* tile, float4* sums,
-                                                 const Tokens& tokens, const Matrices& m, int first,
-                                                 int rows) {
-  const int thread = static_cast<int>(threadIdx.x), share = thread / kWarp % kShares;
-  const int own = thread / kWarp / kShares * kWarp + thread % kWarp;
-  const int half = static_cast<int>(blockIdx.x);
-  float du[kReduced] = {}, dw[kReduced] = {};
-  with_eighth(half * kShares + share, [&](auto eighth) {
-    contract_eighth<decltype(eighth)::value>(tokens.rows[own], tile + own * kPitch, half * kHalf,
-                                             du, dw);
-  });
-  __syncthreads();
-#pragma unroll
-  for (int i = 0; i < kReduced / 4; ++i) {
-    sums[place_of(share, own, i)] = {du[4 * i], du[4 * i + 1], du[4 * i + 2], du[4 * i + 3]};
-    sums[place_of(share, own, kReduced / 4 + i)] = {dw[4 * i], dw[4 * i + 1], dw[4 * i + 2],
-                                                    dw[4 * i + 3]};
-  }
-  __syncthreads();
-  float4* y = reinterpret_cast<float4*>(m.y + int64_t{half} * rows * 2 * kReduced);
-  for (int i = thread; i < kTokens * kSumChunks; i += kThreads) {
-    const int token = i / kSumChunks, chunk = i % kSumChunks;
-    if (first + token >= rows) break;
-    float4 sum = sums[place_of(0, token, chunk)];
-#pragma unroll
-    for (int k = 1; k < kShares; ++k) {
-      const float4 x = sums[place_of(k, token, chunk)];
-      sum = {sum.x + x.x, sum.y + x.y, sum.z + x.z, sum.w + x.w};
-    }
-    y[int64_t{first + token} * kSumChunks + chunk] = sum;
-  }
-}
-
-// A tile up to its dp. Returns what add_rows does.
-template <int kWidth>
-__device__ __forceinline__ float product_of_tile(Shared<kWidth>& shared, const Offsets& offsets,
-                                                 const Matrices& m, int first, Sums& sums) {
-  const int warp = static_cast<int>(threadIdx.x) / kWarp,
-            lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int token = warp / kShares * kWarp + lane, half = static_cast<int>(blockIdx.x);
-  with_eighth(half * kShares + warp % kShares, [&](auto eighth) {
-    wedge_eighth<decltype(eighth)::value>(shared.tokens.rows[token], shared.tile + token * kPitch,
-                                          half * kHalf);
-  });
-  wait_for_stages<3>();
-  __syncthreads();
-  write_wedges(shared.tile, m, first, offsets.rows);
-  const float bias = add_rows(shared);
-  multiply_stage(shared, 0, sums);
-  wait_for_stages<2>();
-  __syncthreads();
-  multiply_stage(shared, 1, sums);
-  wait_for_stages<1>();
-  __syncthreads();
-  multiply_stage(shared, 2, sums);
-  wait_for_stages<0>();
-  __syncthreads();
-  multiply_stage(shared, 3, sums);
+// By half of the threads. Returns what add_rows does.
+__device__ __forceinline__ float make_products(Shared& shared, const Offsets& offsets, int first,
+                                               int phase) {
+  Sums d = {};
+  begin_products(shared, phase, d);
+  const float bias = add_rows(shared, offsets, first);
+  hopper::products_wait<0>();
+  hopper::pin(d);
+  wait_for_half();
+  keep_product(shared, d);
   return bias;
 }
 
-template <int kWidth>
-__global__ void __launch_bounds__(kThreads, 1)
-    product_backward_kernel(const __grid_constant__ Offsets offsets,
-                            const __grid_constant__ Matrices all) {
-  wait_for_inputs();
-  extern __shared__ __align__(16) char memory[];
-  auto& shared = *reinterpret_cast<Shared<kWidth>*>(memory);
-  Matrices m = all;
-  m.weight += static_cast<int>(blockIdx.x) * kHalf * kVector;
-  m.p += static_cast<int>(blockIdx.x) * kHalf * kVector;
-
-  const int begin = static_cast<int>(blockIdx.y) * kTokens;
-  const int step = static_cast<int>(gridDim.y) * kTokens;
-  float bias = 0;
-  for (int first = begin; first < offsets.rows; first += step) {
-    load_tile(shared, m, first, offsets.rows, first == begin);
-    look_back(m.z, m.ldz, offsets, first, shared.tokens);
-    __syncthreads();
-    Sums sums = {};
-    bias += product_of_tile(shared, offsets, m, first, sums);
-    keep_product(shared.tile, sums);
-    __syncthreads();
-    write_contracted(shared.tile, shared.sums, shared.tokens, m, first, offsets.rows);
-    __syncthreads();
+// What each slab adds to y of each token: half of the warps make P w, the others P u = -Pᵀ u. Chunk
+// i of token t stands at i ^ t % 16 of its row: free of bank conflicts both for a warp of tokens,
+// which writes, and for a row of chunks, which is read.
+__device__ __forceinline__ void contract(Shared& shared) {
+  const int own = warp() % kOwnSlabs, token = warp() / kOwnSlabs % 2 * kWarp + lane();
+  const float* x = shared.tokens[token] + (half() == 0 ? kReduced : 0);
+  float y[kReduced] = {};
+  with_slab(rank() * kOwnSlabs + own,
+            [&](auto slab) { contract_slab<decltype(slab)::value>(x, shared.dg[own], token, y); });
+  __syncthreads();
+#pragma unroll
+  for (int i = 0; i < kReduced / 4; ++i) {
+    const int chunk = half() * kReduced / 4 + i;
+    shared.sums[own][token][chunk ^ token % kSumChunks] = {y[4 * i], y[4 * i + 1], y[4 * i + 2],
+                                                           y[4 * i + 3]};
   }
-  const int part = static_cast<int>(blockIdx.y) * kParts<kWidth> + bias_part<kWidth>();
-  m.parts[part * kWidth + bias_column<kWidth>()] = bias;
+  __syncthreads();
 }
 
-// Returns the number of parts.
-template <int kWidth>
-int64_t launch_product(Gpu& gpu, const Offsets& offsets, const Matrices& matrices) {
-  const int64_t blocks =
-      std::clamp<int64_t>(std::min(gpu.multiprocessors() / 2, kMaxParts / kParts<kWidth>), 1,
-                          ceil_div(offsets.rows, kTokens));
-  check(cudaFuncSetAttribute(product_backward_kernel<kWidth>,
-                             cudaFuncAttributeMaxDynamicSharedMemorySize,
-                             int{sizeof(Shared<kWidth>)}),
-        "plucker_backward product");
-  launch(gpu, "plucker_backward product", product_backward_kernel<kWidth>,
-         dim3(2, static_cast<unsigned>(blocks)), kThreads, sizeof(Shared<kWidth>), offsets,
-         matrices);
-  return blocks * kParts<kWidth>;
+__device__ __forceinline__ float4 sum_of(float4 a, const float4& b) {
+  return {a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w};
 }
 
-template <int kWidth>
-bool fits(const Gpu& gpu, const Act& dg) {
-  return dg.cols == kWidth && sizeof(Shared<kWidth>) <= gpu.properties().sharedMemPerBlockOptin;
+// y of this block's tokens in its place, a float4 a thread. Between the two blocks a barrier says
+// that what is sent may be read, and, left half open for the next tile, that it has been read.
+__device__ __forceinline__ void exchange(Shared& shared) {
+  const int token = thread() / kSumChunks;
+  const int chunk = thread() % kSumChunks;
+  const float sign = chunk < kSumChunks / 2 ? 1.0f : -1.0f;
+  const auto sum_of_slabs = [&](int i) {
+    float4 sum = shared.sums[0][i][chunk ^ i % kSumChunks];
+#pragma unroll
+    for (int own = 1; own < kOwnSlabs; ++own) {
+      sum = sum_of(sum, shared.sums[own][i][chunk ^ i % kSumChunks]);
+    }
+    return float4{sign * sum.x, sign * sum.y, sign * sum.z, sign * sum.w};
+  };
+  const float4 own = sum_of_slabs(rank() * kOwnTokens + token);
+  const float4 other = sum_of_slabs((1 - rank()) * kOwnTokens + token);
+  hopper::cluster_wait();
+  shared.sent[token][chunk] = other;
+  hopper::cluster_arrive();
+  hopper::cluster_wait();
+  const uint32_t there = hopper::shared_of_block(hopper::shared_address(&shared.sent[token][chunk]),
+                                                 static_cast<uint32_t>(1 - rank()));
+  reinterpret_cast<float4*>(shared.y[token])[chunk] = sum_of(own, hopper::load_remote4(there));
+  hopper::cluster_arrive();
+}
+
+// By half of the threads: ends the pairs of this block's tokens.
+__device__ __forceinline__ void pass_back(const Shared& shared, const Matrices& m,
+                                          const Offsets& offsets, int first) {
+  const int token = thread() / (LaneRow::kLanes * kShares);
+  const int row = first + rank() * kOwnTokens + token;
+  LaneRow u, e[LaneRow::kAtOnce], dv[LaneRow::kAtOnce], du;
+  pass_back<kShares>(m.z, m.ldz, offsets, min(row, offsets.rows - 1), row < offsets.rows,
+                     shared.y[token], m.pairs, u, e, dv, du);
+}
+
+__device__ __forceinline__ void write_bias(Shared& shared, float bias, float* parts) {
+  const int part = thread() / kOwnWidth, column = thread() % kOwnWidth;
+  if (part < kBiasParts) shared.bias[part][column] = bias;
+  __syncthreads();
+  if (part > 0) return;
+#pragma unroll
+  for (int i = 1; i < kBiasParts; ++i) bias += shared.bias[i][column];
+  parts[static_cast<int>(blockIdx.y) * kWidth + rank() * kOwnWidth + column] = bias;
+}
+
+__global__ void __launch_bounds__(kThreads, 1) GF_CLUSTER(kBlocks, 1)
+    product_backward_kernel(const __grid_constant__ Offsets offsets,
+                            const __grid_constant__ Matrices m) {
+  if constexpr (hopper::kHopper) {
+    auto& shared = shared_memory<Shared>();
+    if (threadIdx.x == 0) {
+      for (int step = 0; step < kSteps; ++step) hopper::barrier_init(arrival(shared, step), 1);
+      hopper::barrier_init_fence();
+      hopper::prefetch_map(m.weight);
+      hopper::prefetch_map(m.dg);
+    }
+    __syncthreads();
+    wait_for_inputs();
+    hopper::cluster_arrive();
+    const int begin = static_cast<int>(blockIdx.y) * kTokens;
+    const int step = static_cast<int>(gridDim.y) * kTokens;
+    if (threadIdx.x == 0) load(shared, m, begin, true);
+    float bias = 0;
+    for (int next = begin, phase = 0;; next += step, phase ^= 1) {
+      const bool is_tile = next < offsets.rows;
+      if (half() == 1 && is_tile) {
+        look_back(m.z, m.ldz, offsets, next, shared.tokens);
+        wait_for_half();
+        make_wedges(shared);
+        wait_for_half();
+        write_wedges(shared, m, next, offsets.rows);
+      }
+      if (half() == 0 && next > begin) pass_back(shared, m, offsets, next - step);
+      if (half() == 0 && is_tile) bias += make_products(shared, offsets, next, phase);
+      __syncthreads();
+      if (!is_tile) break;
+      contract(shared);
+      exchange(shared);
+      hopper::fence_async_proxy();
+      __syncthreads();
+      if (threadIdx.x == 0 && next + step < offsets.rows) load(shared, m, next + step, false);
+    }
+    write_bias(shared, bias, m.parts);
+    hopper::cluster_wait();
+  }
 }
 
 }  // namespace
 
 int64_t wedge_product_backward(Gpu& gpu, const Act& dg, const Act& z, const Offsets& offsets,
-                               const Linear& layer, const Act& p, float* y, float* parts) {
+                               const Linear& layer, const Act& p, const PairGradients& to,
+                               float* parts) {
   const Act& weight = layer.weight.act;
-  if (z.element != sizeof(bf16) || z.cols != kReduced || !is_vectored(z) || !is_vectored(dg) ||
-      !is_vectored(p) || !is_vectored(weight)) {
+  if (z.cols != kReduced || dg.cols != kWidth || !hopper::takes(gpu, dg, weight) ||
+      !is_vectored(z) || !is_vectored(p)) {
     return 0;
   }
-  const Matrices matrices{data<const bf16>(z),
-                          data<const bf16>(dg),
-                          data<const bf16>(weight),
+  hopper::allow_shared(product_backward_kernel, kSharedBytes<Shared>, "plucker_backward product");
+  const int64_t clusters =
+      std::clamp<int64_t>(gpu.multiprocessors() / kBlocks, 1, ceil_div(z.rows, kTokens));
+  const Matrices matrices{hopper::tensor_map(weight, hopper::kSlab),
+                          hopper::tensor_map(dg, kTokens),
+                          data<const bf16>(z),
                           z.ld,
-                          dg.ld,
-                          weight.ld,
                           data<bf16>(p),
                           p.ld,
-                          y,
+                          to,
                           parts};
-  if (fits<256>(gpu, dg)) return launch_product<256>(gpu, offsets, matrices);
-  if (fits<128>(gpu, dg)) return launch_product<128>(gpu, offsets, matrices);
-  return 0;
+  launch(gpu, "plucker_backward product", product_backward_kernel,
+         dim3(kBlocks, static_cast<unsigned>(clusters)), kThreads, kSharedBytes<Shared>, offsets,
+         matrices);
+  return clusters;
 }
 
 }  // namespace gf::cuda

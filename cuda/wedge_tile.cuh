@@ -1,91 +1,86 @@
 #pragma once
 
-// What the two kernels share that put wedges on tensor cores: bf16, r = 32, 64 tokens a tile.
+// What the two kernels share that put wedges on Hopper's tensor cores: bf16, r = 32, 64 tokens a
+// tile, 16 warps.
 //
-// Coordinates are counted in chunks of eight, the 16 bytes that ldmatrix, cp.async and a thread
-// move at a time; rows of a tile are an odd number of chunks apart, so that eight rows of one chunk
-// lie in different banks. A coordinate's (i, j) is irregular; here it is a constant: the code of
-// each eighth of the coordinates is unrolled, a warp runs one eighth, and each of its lanes is a
-// token, with u and w in registers.
+// Coordinates are counted in slabs of 64, as products take them out of shared memory: a slab holds
+// a row of 128 bytes of each token, eight chunks of eight coordinates, chunk c of token t at place
+// c ^ t % 8, where neither a token's chunks nor a chunk of eight tokens meet a bank twice. A
+// coordinate's (i, j) is irregular; here it is a constant: the code of each slab is unrolled, a
+// warp runs that of one slab at a time, and each of its lanes is a token, with its rows in
+// registers.
 
 #include <utility>
 
+#include "hopper_gemm.cuh"
 #include "wedge.cuh"
 
 namespace gf::cuda::wedge_tile {
 
 inline constexpr int kTokens = 64;
-inline constexpr int kThreads = 256;  // four lanes a token, or one and four shares of coordinates
+inline constexpr int kThreads = 512;
+inline constexpr int kHalf = kTokens * LaneRow::kLanes;  // threads; the other half does otherwise
 inline constexpr int kReduced = 32;
 inline constexpr int kCoordinates = kReduced * (kReduced - 1) / 2;
-inline constexpr int kChunk = 16;  // bytes
 inline constexpr int kChunks = kCoordinates / kVector;
-inline constexpr int kHalf = kChunks / 2;            // chunks
-inline constexpr int kStages = 4;                    // of the arrival of W_plu
-inline constexpr int kRowFloats = 2 * kReduced + 4;  // u | w of a token, 17 chunks
+inline constexpr int kSlabs = (kCoordinates + hopper::kSlab - 1) / hopper::kSlab;
+inline constexpr int kRowFloats = 2 * kReduced + 4;  // u | w of a token, 17 times 16 bytes
 
-static_assert(kChunks * kVector == kCoordinates && kHalf * 2 == kChunks && kHalf % 2 == 1);
+static_assert(kChunks * kVector == kCoordinates && kHalf * 2 == kThreads);
 
-// ---- Instructions ----------------------------------------------------------------------------
+using Slab = char[hopper::kBlockBytes];  // of 64 tokens
 
-__device__ __forceinline__ uint32_t shared_address(const void* shared) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(shared));
+// Of the block. The compiler is not to know it, so that it keeps no places in registers from tile
+// to tile: all of them are needed.
+__device__ __forceinline__ int thread() {
+  int number = static_cast<int>(threadIdx.x);
+  asm volatile("" : "+r"(number));
+  return number;
+}
+__device__ __forceinline__ int warp() {
+  return thread() / kWarp;
+}
+__device__ __forceinline__ int lane() {
+  return thread() % kWarp;
+}
+// The first half of the block's threads, two warpgroups, or the second.
+__device__ __forceinline__ int half() {
+  return hopper::warpgroup() / 2;
+}
+__device__ __forceinline__ void wait_for_half() {
+  asm volatile("bar.sync %0, %1;" ::"r"(1 + half()), "n"(kHalf) : "memory");
 }
 
-__device__ __forceinline__ void copy_chunk(void* to_shared, const void* from) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(shared_address(to_shared)),
-               "l"(from)
-               : "memory");
+// Dynamic shared memory from its first multiple of 1024 bytes on.
+template <class T>
+__device__ __forceinline__ T& shared_memory() {
+  extern __shared__ char memory[];
+  return *reinterpret_cast<T*>(memory + (-hopper::shared_address(memory) & 1023u));
 }
-__device__ __forceinline__ void end_stage() {
-  asm volatile("cp.async.commit_group;" ::: "memory");
-}
-// All stages that this thread has ended but the last `kPending`.
-template <int kPending>
-__device__ __forceinline__ void wait_for_stages() {
-  asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
-}
+template <class T>
+inline constexpr size_t kSharedBytes = 1024 + sizeof(T);
 
-// Four 8 x 8 matrices; lane i points at row i % 8 of matrix i / 8.
-__device__ __forceinline__ void load_matrices(uint32_t (&m)[4], uint32_t row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
-               : "r"(row)
-               : "memory");
+__device__ __forceinline__ char* place(char* slab, int token, int chunk) {
+  return slab + token * 128 + ((chunk ^ token % 8) << 4);
 }
-__device__ __forceinline__ void load_transposed(uint32_t (&m)[4], uint32_t row) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(m[0]), "=r"(m[1]), "=r"(m[2]), "=r"(m[3])
-               : "r"(row)
-               : "memory");
-}
-
-// c += a b; a 16 x 16, b 16 x 8, c 16 x 8.
-__device__ __forceinline__ void multiply(float (&c)[4], const uint32_t (&a)[4], uint32_t b0,
-                                         uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-      "{%8, %9}, {%0, %1, %2, %3};"
-      : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+__device__ __forceinline__ const char* place(const char* slab, int token, int chunk) {
+  return slab + token * 128 + ((chunk ^ token % 8) << 4);
 }
 
 // ---- Tokens ----------------------------------------------------------------------------------
 
-// u | w of the tile's tokens, and which of them have a valid offset.
-struct alignas(16) Tokens {
-  float rows[kTokens][kRowFloats];
-  int32_t is_valid[kTokens];
-};
+// u | w of the tile's tokens.
+using Tokens = float[kTokens][kRowFloats];
 
+// By half of the block's threads: tokens of the tile that begins with row `first`, those past the
+// last row as that one.
 __device__ __forceinline__ void look_back(const bf16* z, int64_t ld, const Offsets& offsets,
                                           int first, Tokens& tokens) {
-  const int token = static_cast<int>(threadIdx.x) / LaneRow::kLanes, row = first + token;
+  const int token = thread() % kHalf / LaneRow::kLanes;
   LaneRow u, w, e;
-  const int n = look_back(z, ld, offsets, min(row, offsets.rows - 1), u, w, e);
-  u.store(tokens.rows[token]);
-  w.store(tokens.rows[token] + kReduced);
-  if (LaneRow::lane() == 0) tokens.is_valid[token] = n > 0 && row < offsets.rows;
+  look_back<1>(z, ld, offsets, min(first + token, offsets.rows - 1), u, w, e);
+  u.store(tokens[token]);
+  w.store(tokens[token] + kReduced);
 }
 
 // ---- Coordinates -----------------------------------------------------------------------------
@@ -102,12 +97,8 @@ constexpr int j_of(int q) {
   return i + 1 + q;
 }
 
-// Chunks of the eighths of the coordinates: four of each half, 8, 8, 8 and 7 long.
-constexpr int first_chunk(int eighth) {
-  return eighth / 4 * kHalf + eighth % 4 * 8;
-}
-constexpr int chunks_of(int eighth) {
-  return eighth % 4 == 3 ? 7 : 8;
+constexpr int chunks_of(int slab) {
+  return slab < kSlabs - 1 ? hopper::kSlab / kVector : kChunks % (hopper::kSlab / kVector);
 }
 
 // Calls body with std::integral_constant of each number below kCount.
@@ -119,10 +110,11 @@ __device__ __forceinline__ void unrolled(const Body& body) {
   (std::make_integer_sequence<int, kCount>());
 }
 
-// Calls body with the eighth as a constant.
+// Calls body with the slab as a constant.
 template <class Body>
-__device__ __forceinline__ void with_eighth(int eighth, const Body& body) {
-  switch (eighth) {
+__device__ __forceinline__ void with_slab(int slab, const Body& body) {
+  static_assert(kSlabs == 8);
+  switch (slab) {
     case 0:
       return body(std::integral_constant<int, 0>());
     case 1:
@@ -142,50 +134,45 @@ __device__ __forceinline__ void with_eighth(int eighth, const Body& body) {
   }
 }
 
-__device__ __forceinline__ void load_token(const float* row, float (&u)[kReduced],
-                                           float (&w)[kReduced]) {
+__device__ __forceinline__ void load_row(const float* from, float (&v)[kReduced]) {
 #pragma unroll
   for (int i = 0; i < kReduced; i += 4) {
-    const float4 a = *reinterpret_cast<const float4*>(row + i);
-    const float4 b = *reinterpret_cast<const float4*>(row + kReduced + i);
-    u[i] = a.x, u[i + 1] = a.y, u[i + 2] = a.z, u[i + 3] = a.w;
-    w[i] = b.x, w[i + 1] = b.y, w[i + 2] = b.z, w[i + 3] = b.w;
+    const float4 a = *reinterpret_cast<const float4*>(from + i);
+    v[i] = a.x, v[i + 1] = a.y, v[i + 2] = a.z, v[i + 3] = a.w;
   }
 }
 
-// A token's coordinates of an eighth to its row of p, which begins with the chunk `begin`.
-template <int kEighth>
-__device__ __forceinline__ void wedge_eighth(const float* token, char* p, int begin) {
+// p of a token in one slab: u ∧ w.
+template <int kSlab>
+__device__ __forceinline__ void wedge_slab(const Tokens& tokens, int token, char* p) {
   float u[kReduced], w[kReduced];
-  load_token(token, u, w);
-  unrolled<chunks_of(kEighth)>([&](auto chunk) {
-    constexpr int kPlace = first_chunk(kEighth) + decltype(chunk)::value;
+  load_row(tokens[token], u);
+  load_row(tokens[token] + kReduced, w);
+  unrolled<chunks_of(kSlab)>([&](auto chunk) {
+    constexpr int kFirst = kSlab * hopper::kSlab + decltype(chunk)::value * kVector;
     float v[kVector];
     unrolled<kVector>([&](auto k) {
-      constexpr int kQ = kPlace * kVector + decltype(k)::value, kI = i_of(kQ), kJ = j_of(kQ);
+      constexpr int kQ = kFirst + decltype(k)::value, kI = i_of(kQ), kJ = j_of(kQ);
       v[decltype(k)::value] = fmaf(u[kI], w[kJ], -u[kJ] * w[kI]);
     });
-    store8(reinterpret_cast<bf16*>(p + (kPlace - begin) * kChunk), v);
+    store8(reinterpret_cast<bf16*>(place(p, token, chunk)), v);
   });
 }
 
-// What the coordinates of an eighth add to P w and Pᵀ u.
-template <int kEighth>
-__device__ __forceinline__ void contract_eighth(const float* token, const char* dp, int begin,
-                                                float (&du)[kReduced], float (&dw)[kReduced]) {
-  float u[kReduced], w[kReduced];
-  load_token(token, u, w);
-  unrolled<chunks_of(kEighth)>([&](auto chunk) {
-    constexpr int kPlace = first_chunk(kEighth) + decltype(chunk)::value;
+// y = P x of a token, as far as the coordinates of one slab of dp make it.
+template <int kSlab>
+__device__ __forceinline__ void contract_slab(const float* from, const char* dp, int token,
+                                              float (&y)[kReduced]) {
+  float x[kReduced];
+  load_row(from, x);
+  unrolled<chunks_of(kSlab)>([&](auto chunk) {
+    constexpr int kFirst = kSlab * hopper::kSlab + decltype(chunk)::value * kVector;
     float v[kVector];
-    load8(reinterpret_cast<const bf16*>(dp + (kPlace - begin) * kChunk), v);
+    load8(reinterpret_cast<const bf16*>(place(dp, token, chunk)), v);
     unrolled<kVector>([&](auto k) {
-      constexpr int kQ = kPlace * kVector + decltype(k)::value, kI = i_of(kQ), kJ = j_of(kQ);
-      const float x = v[decltype(k)::value];
-      du[kI] = fmaf(x, w[kJ], du[kI]);
-      du[kJ] = fmaf(-x, w[kI], du[kJ]);
-      dw[kI] = fmaf(-x, u[kJ], dw[kI]);
-      dw[kJ] = fmaf(x, u[kI], dw[kJ]);
+      constexpr int kQ = kFirst + decltype(k)::value, kI = i_of(kQ), kJ = j_of(kQ);
+      y[kI] = fmaf(v[decltype(k)::value], x[kJ], y[kI]);
+      y[kJ] = fmaf(-v[decltype(k)::value], x[kI], y[kJ]);
     });
   });
 }

@@ -32,11 +32,23 @@ struct Bits4 {
   uint32_t v[4];
 };
 
+// a b, all 64 bits of it. For a GPU it is said which instruction that is: its compiler widens what
+// surrounds a product of two uint64_t and then multiplies by their upper halves too.
+GF_INLINE uint64_t wide_product(uint32_t a, uint32_t b) {
+#if defined(__CUDA_ARCH__)
+  uint64_t product;
+  asm("mul.wide.u32 %0, %1, %2;" : "=l"(product) : "r"(a), "r"(b));
+  return product;
+#else
+  return uint64_t{a} * b;
+#endif
+}
+
 // Philox4x32-10: Salmon et al., "Parallel Random Numbers: As Easy as 1, 2, 3" (SC 2011).
 GF_INLINE Bits4 philox(uint64_t key, uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3) {
   uint32_t k0 = static_cast<uint32_t>(key), k1 = static_cast<uint32_t>(key >> 32);
   for (int round = 0; round < 10; ++round) {
-    const uint64_t p0 = uint64_t{0xD2511F53u} * c0, p1 = uint64_t{0xCD9E8D57u} * c2;
+    const uint64_t p0 = wide_product(0xD2511F53u, c0), p1 = wide_product(0xCD9E8D57u, c2);
     const uint32_t n0 = static_cast<uint32_t>(p1 >> 32) ^ c1 ^ k0;
     const uint32_t n2 = static_cast<uint32_t>(p0 >> 32) ^ c3 ^ k1;
     c1 = static_cast<uint32_t>(p1);
@@ -119,10 +131,13 @@ GF_INLINE float reciprocal(float x) {
 }
 
 // e^x to 2 ulp without a library call: 2^n times a polynomial in the rest (Cody & Waite reduction).
-// On a GPU by its own instruction, to 2 + |x| ulp, which is as good where e^x counts beside 1.
+// On a GPU by its own instruction, to 2 + |x| ulp, which is as good where e^x counts beside 1; what
+// is below 2^-126 becomes 0.
 GF_INLINE float fast_exp(float x) {
 #if defined(__CUDA_ARCH__)
-  return __expf(x);
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x * 1.44269504f));
+  return y;
 #else
   const float c = x > -87.0f ? (x < 88.0f ? x : 88.0f) : -87.0f;  // NaN too becomes a number here
   const float n = std::nearbyintf(c * 1.44269504f);

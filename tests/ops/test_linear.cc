@@ -38,6 +38,7 @@ constexpr Shape kShapes[] = {{1, 1, 1, 0},
                              {1000, 256, 257, 0, gf_test::kGpuOnly | gf_test::kLarge},
                              {4097, 256, 1024, 0, gf_test::kGpuOnly | gf_test::kLarge},
                              {4096, 1024, 256, 0, gf_test::kGpuOnly | gf_test::kLarge},
+                             {16421, 264, 136, 0, gf_test::kGpuOnly | gf_test::kLarge},
                              {32768, 256, 32, 0, gf_test::kGpuOnly | gf_test::kLarge}};
 
 std::string text(const Shape& s) {
