@@ -4,13 +4,14 @@ import re
 
 STRUCT = re.compile(r"typedef struct (gf_\w+) \{\n(.*?)\n\} \1;", re.S)
 COMMENT = re.compile(r"/\*.*?\*/", re.S)
-FIELD = re.compile(r"\b(\w+)(\[\w+\])?\s*;")
+FIELD = re.compile(r"([\w\s*]+?)\b(\w+)(\[\w+\])?\s*;")
 
 
 def structs(header):
-    """(name, names of its fields) of every struct with a body."""
+    """(name, its fields as pairs of name and type) of every struct with a body."""
     for name, body in STRUCT.findall(header):
-        yield name, [field for field, _ in FIELD.findall(COMMENT.sub("", body))]
+        yield name, [(field, " ".join(f"{kind}{array}".split()))
+                     for kind, field, array in FIELD.findall(COMMENT.sub("", body))]
 
 
 def resized(header, change):
