@@ -35,7 +35,13 @@ MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 LONG_FILES = {"include/grassflow.h"}  # the manual
 
-SOURCES = (".h", ".c", ".cc", ".cu", ".cuh", ".py", ".sh")
+# Examples and the pages that show them in full.
+SHOWN = {
+    "examples/quick.c": "README.md",
+    "bindings/cpp/examples/quick.cc": "README.md",
+}
+
+SOURCES = (".h", ".hpp", ".c", ".cc", ".cu", ".cuh", ".py", ".sh")
 
 
 class Tree:
@@ -77,7 +83,7 @@ def includes(tree):
                 continue
             if area(match[1]) not in [own, "grassflow.h", "build_id.h", *allowed]:
                 yield f"{path}:{number}: {own} must not include {match[1]}"
-    for path, text in tree.files("tools", "bindings", "examples", suffixes=(".h", ".c", ".cc")):
+    for path, text in tree.files("tools", "bindings", "examples", suffixes=(".h", ".hpp", ".c", ".cc")):
         for number, line in enumerate(text.split("\n"), 1):
             match = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
             if match and not (tree.root / path).parent.joinpath(match[1]).exists():
@@ -135,7 +141,7 @@ def lengths(tree):
         count = text.count("\n")
         if count > MAX_FILE_LINES and path not in LONG_FILES:
             yield f"{path}: {count} lines, of {MAX_FILE_LINES} at most"
-        if path.endswith((".h", ".c", ".cc", ".cu", ".cuh")):
+        if path.endswith((".h", ".hpp", ".c", ".cc", ".cu", ".cuh")):
             for number, length in functions(text):
                 if length > MAX_FUNCTION_LINES:
                     yield f"{path}:{number}: function of {length} lines, of {MAX_FUNCTION_LINES} at most"
@@ -160,12 +166,13 @@ def operations(tree):
 
 
 def documents(tree):
-    """The README shows the example that is compiled and run; what a page links to is there."""
-    example = (tree.root / "examples/train_text.c").read_text()
-    if example not in (tree.root / "README.md").read_text():
-        yield "README.md: does not show examples/train_text.c as it is"
-    for page in [*tree.root.glob("*.md"), *(tree.root / "docs").glob("*.md")]:
-        for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
+    """Pages show the examples that are compiled and run; what a page links to is there."""
+    for example, page in SHOWN.items():
+        if (tree.root / example).read_text() not in (tree.root / page).read_text():
+            yield f"{page}: does not show {example} as it is"
+    docs, bindings = (tree.root / "docs").rglob("*.md"), (tree.root / "bindings").glob("*/*.md")
+    for page in [*tree.root.glob("*.md"), *docs, *bindings]:
+        for link in re.findall(r"\]\(([^)#:@][^)#:]*)\)", page.read_text()):
             if not (page.parent / link).exists():
                 yield f"{page.relative_to(tree.root)}: links to {link}, which is not there"
 
