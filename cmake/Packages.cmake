@@ -64,7 +64,7 @@ set(CPACK_DEBIAN_CUDA_PACKAGE_SECTION contrib/libs)
 set(CPACK_DEBIAN_CUDA_PACKAGE_DEPENDS "libgrassflow0 ${same_version}")
 if(GF_WITH_CUDA)
   get_filename_component(cublas_directory ${CUDA_cublasLt_LIBRARY} DIRECTORY)
-  set(CPACK_DEBIAN_CUDA_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${cublas_directory})
+  list(APPEND CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${cublas_directory})
   set(CPACK_DEBIAN_CUDA_PACKAGE_RECOMMENDS
       libcublas-${CUDAToolkit_VERSION_MAJOR}-${CUDAToolkit_VERSION_MINOR})
 endif()

@@ -35,13 +35,12 @@ MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 LONG_FILES = {"include/grassflow.h"}  # the manual
 
-# Examples and the pages that show them in full.
-SHOWN = {
-    "examples/quick.c": "README.md",
-    "bindings/cpp/examples/quick.cc": "README.md",
-}
-
 SOURCES = (".h", ".hpp", ".c", ".cc", ".cu", ".cuh", ".py", ".sh")
+
+# What the READMEs show of each binding, here as it is compiled and run.
+QUICK_EXAMPLES = {
+    "cpp": "examples/quick.cc",
+}
 
 
 class Tree:
@@ -166,13 +165,18 @@ def operations(tree):
 
 
 def documents(tree):
-    """Pages show the examples that are compiled and run; what a page links to is there."""
-    for example, page in SHOWN.items():
+    """READMEs show the examples that are compiled and run; what a page links to is there."""
+    shown = [("README.md", "examples/quick.c")]
+    for language, example in QUICK_EXAMPLES.items():
+        for page in ("README.md", f"bindings/{language}/README.md"):
+            shown.append((page, f"bindings/{language}/{example}"))
+    for page, example in shown:
         if (tree.root / example).read_text() not in (tree.root / page).read_text():
             yield f"{page}: does not show {example} as it is"
-    docs, bindings = (tree.root / "docs").rglob("*.md"), (tree.root / "bindings").glob("*/*.md")
-    for page in [*tree.root.glob("*.md"), *docs, *bindings]:
-        for link in re.findall(r"\]\(([^)#:@][^)#:]*)\)", page.read_text()):
+    pages = [tree.root.glob("*.md"), tree.root.glob("docs/**/*.md"), tree.root.glob("bindings/*/*.md")]
+    for page in [page for group in pages for page in group]:
+        prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)
+        for link in re.findall(r"\]\((?!@)([^)#:]+)\)", prose):
             if not (page.parent / link).exists():
                 yield f"{page.relative_to(tree.root)}: links to {link}, which is not there"
 
