@@ -88,8 +88,8 @@ gf_eval_report describe(const Evaluation& e, int32_t classes) {
 
 // ---- Training ----------------------------------------------------------------------------------
 
-void gf_train_options_init(gf_train_options* options) {
-  if (options) *options = default_options();
+void gf_train_options_init_sized(gf_train_options* options, size_t struct_size) {
+  init_struct(options, struct_size, default_options());
 }
 
 gf_status gf_trainer_create(gf_model* model, const gf_dataset* dataset,
