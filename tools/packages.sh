@@ -7,7 +7,8 @@ packages_for() {
   case $1 in
     build) echo cmake ninja-build g++ libopenblas-serial-dev libutf8proc-dev nlohmann-json3-dev \
       libcli11-dev ;;
-    tests) echo "$(packages_for build)" libcmocka-dev libpcre2-dev xz-utils python3 ;;
+    tests) echo "$(packages_for build)" libcmocka-dev libpcre2-dev xz-utils python3 \
+      pkgconf cargo golang-go python3-numpy python3-pip python3-setuptools python3-wheel ;;
     docs) echo "$(packages_for build)" doxygen ;;
     *)
       echo "packages.sh: no packages are listed for '$1': expected build, tests or docs" >&2
@@ -22,6 +23,9 @@ has_package() {
     cmake | g++ | python3 | doxygen) command -v "$1" ;;
     ninja-build) command -v ninja ;;
     xz-utils) command -v xz ;;
+    pkgconf) command -v pkg-config ;;
+    cargo) command -v cargo ;;
+    golang-go) command -v gofmt ;;
     *) [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]] ;;
   esac >/dev/null
 }

@@ -35,7 +35,14 @@ MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 LONG_FILES = {"include/grassflow.h"}  # the manual
 
-SOURCES = (".h", ".c", ".cc", ".cu", ".cuh", ".py", ".sh")
+SOURCES = (".h", ".c", ".cc", ".cu", ".cuh", ".py", ".sh", ".rs", ".go")
+
+# What the READMEs show of each binding, here as it is compiled and run.
+QUICK_EXAMPLES = {
+    "rust": "grassflow/examples/quick.rs",
+    "go": "examples/quick/main.go",
+    "python": "examples/quick.py",
+}
 
 
 class Tree:
@@ -160,11 +167,16 @@ def operations(tree):
 
 
 def documents(tree):
-    """The README shows the example that is compiled and run; what a page links to is there."""
-    example = (tree.root / "examples/train_text.c").read_text()
-    if example not in (tree.root / "README.md").read_text():
-        yield "README.md: does not show examples/train_text.c as it is"
-    for page in [*tree.root.glob("*.md"), *(tree.root / "docs").glob("*.md")]:
+    """READMEs show the examples that are compiled and run; what a page links to is there."""
+    shown = [("README.md", "examples/train_text.c")]
+    for language, example in QUICK_EXAMPLES.items():
+        for page in ("README.md", f"bindings/{language}/README.md"):
+            shown.append((page, f"bindings/{language}/{example}"))
+    for page, example in shown:
+        if (tree.root / example).read_text() not in (tree.root / page).read_text():
+            yield f"{page}: does not show {example} as it is"
+    pages = [tree.root.glob("*.md"), tree.root.glob("docs/*.md"), tree.root.glob("bindings/*/*.md")]
+    for page in [page for group in pages for page in group]:
         for link in re.findall(r"\]\(([^)#:]+)\)", page.read_text()):
             if not (page.parent / link).exists():
                 yield f"{page.relative_to(tree.root)}: links to {link}, which is not there"

@@ -164,7 +164,8 @@ class Models(ApiTest):
         for wrong in (out.astype(float), out[:, :3], out.T):
             with self.assertRaisesRegex(gf.InvalidArgumentError, "out is"):
                 model.read_parameter(name, wrong)
-        for call in (lambda: model.read_parameter("none"), lambda: model.write_parameter("none", [1])):
+        for call in (lambda: model.read_parameter("none"),
+                     lambda: model.write_parameter("none", [1])):
             with self.assertRaisesRegex(gf.NotFoundError, "none"):
                 call()
 

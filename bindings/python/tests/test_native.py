@@ -105,7 +105,7 @@ class Declarations(unittest.TestCase):
         self.assertEqual(constant("GF_MAX_NAME"), _native.GF_MAX_NAME)
         statuses = {name: int(value) for name, value in re.findall(r"X\((GF_\w+), (-?\d+),", CODE)}
         self.assertEqual((statuses["GF_OK"], statuses["GF_END"]), (_native.GF_OK, _native.GF_END))
-        self.assertEqual({value for value in statuses.values() if value < 0}, set(_errors.BY_STATUS))
+        self.assertEqual({s for s in statuses.values() if s < 0}, set(_errors.BY_STATUS))
         for prefix, choices in (("GF_TEXT_", _native.TEXT_FORMATS), ("GF_MIXER_", _native.MIXERS),
                                 ("GF_WINDOWS_", _native.WINDOW_SCHEDULES),
                                 ("GF_SCHEDULE_", _native.SCHEDULES)):

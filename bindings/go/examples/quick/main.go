@@ -17,8 +17,8 @@ func must[T any](value T, err error) T {
 
 func main() {
 	gf := must(grassflow.NewContext(grassflow.ContextOptions{}))
-	ids := must(must(gf.LoadTokenizer("byte", "")).Encode(must(gf.SampleText(1, 50_000)), grassflow.OmitSpecial))
-	data := must(gf.DatasetFromIDs(ids, 64))
+	bytes, text := must(gf.LoadTokenizer("byte", "")), must(gf.SampleText(1, 50_000))
+	data := must(gf.DatasetFromIDs(must(bytes.Encode(text, grassflow.OmitSpecial)), 64))
 	config, options := grassflow.NewModelConfig(grassflow.Grassmann), grassflow.DefaultTrainOptions()
 	config.VocabSize, config.ModelDim = 256, 64
 	options.MaxSteps, options.WarmupSteps, options.LR = 20, 5, 3e-3

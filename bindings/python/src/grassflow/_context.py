@@ -55,7 +55,7 @@ class Context(Handle):
         status = library.gf_context_create(options, ctypes.byref(out), failure, len(failure))
         if out.value is None:
             raise error(status, failure.value)
-        # The C context itself ends with the last of its handles, on which the texts of errors need it.
+        # The C context itself, on which the texts of errors stand, ends with the last handle.
         super().__init__(Shared(out.value), out.value, lambda raw: None)
 
     @property

@@ -18,9 +18,9 @@ TextFormat = Literal["plain", "wikitext"]
 
 
 class Dataset(Handle):
-    """A sequence of ids cut into chunks of `length` ids, at least 2. The ids are copied; a rest that
-    fills no chunk is dropped. len() is the number of chunks, and a slice of chunks is a dataset of
-    its own that shares them: data[:80].
+    """A sequence of ids cut into chunks of `length` ids, at least 2. The ids are copied; a rest
+    that fills no chunk is dropped. len() is the number of chunks, and a slice of chunks is a
+    dataset of its own that shares them: data[:80].
 
     Raises InvalidArgumentError (length below 2, fewer ids than one chunk, a negative id).
     """
@@ -28,8 +28,8 @@ class Dataset(Handle):
     _kind = "dataset"
 
     def __init__(self, context: Context, ids: ArrayLike, length: int) -> None:
-        array = ids_array(ids)
-        raw = context._create(library.gf_dataset_from_ids, array, array.size, whole("length", length))
+        array, length = ids_array(ids), whole("length", length)
+        raw = context._create(library.gf_dataset_from_ids, array, array.size, length)
         self._adopt(context._shared, raw)
 
     @classmethod

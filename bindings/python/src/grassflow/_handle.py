@@ -132,7 +132,11 @@ class Handle:
         return out.value
 
     def _fill(
-        self, function: Callable[..., int], guess: int, buffer: Callable[[int], Any], *arguments: Any
+        self,
+        function: Callable[..., int],
+        guess: int,
+        buffer: Callable[[int], Any],
+        *arguments: Any,
     ) -> tuple[Any, int]:
         """(buffer, count) of a call that fills a buffer of its size and says how many items there
         are, again where the guess was low.

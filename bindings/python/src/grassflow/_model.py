@@ -76,8 +76,8 @@ class ModelConfig:
 
     def _raw(self) -> native.ModelConfig:
         values = asdict(self)
-        values["mixer"] = choice("mixer", self.mixer, MIXERS)
-        values["window_schedule"] = choice("window_schedule", self.window_schedule, WINDOW_SCHEDULES)
+        for name, choices in (("mixer", MIXERS), ("window_schedule", WINDOW_SCHEDULES)):
+            values[name] = choice(name, values[name], choices)
         windows = [whole("windows", offset) for offset in values.pop("windows")]
         if len(windows) > native.GF_MAX_WINDOWS:
             raise InvalidArgumentError(f"windows has {len(windows)} entries, expected "

@@ -265,12 +265,13 @@ def _load() -> ctypes.CDLL:
             try:
                 entry = getattr(library, function)
             except AttributeError:
-                raise ImportError(f"{name} is no libgrassflow that this package knows: it lacks {function}")
+                raise ImportError(f"{name} is no libgrassflow that this package knows: it lacks "
+                                  f"{function}") from None
             entry.restype, entry.argtypes = result, arguments
         version = library.gf_version()
         if version < VERSION or version // 10000 != VERSION // 10000:
-            raise ImportError(f"{name} is libgrassflow {library.gf_version_string().decode()}, of "
-                              f"version number {version}: expected {VERSION} or a later one of the same major")
+            raise ImportError(f"{name} has the version number {version}, expected {VERSION} or a "
+                              "later one of the same major version")
         return library
     raise ImportError("libgrassflow is not found; install it, or name it by GRASSFLOW_LIBRARY: "
                       + "; ".join(problems))

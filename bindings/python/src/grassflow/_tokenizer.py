@@ -64,8 +64,8 @@ class Tokenizer(Handle):
         return SpecialIds(*(id if id >= 0 else None for id in ids))
 
     def encode(self, text: Union[str, bytes], *, special: bool = True) -> NDArray[np.int32]:
-        """The ids of a text; special: with [CLS] and [SEP] around it, where the vocabulary has them.
-        Ill-formed UTF-8 in bytes is no error.
+        """The ids of a text; special: with [CLS] and [SEP] around it, where the vocabulary has
+        them. Ill-formed UTF-8 in bytes is no error.
         """
         raw = text.encode() if isinstance(text, str) else text
         ids, count = self._fill(library.gf_tokenizer_encode, len(raw) + 2, _new_ids, raw, len(raw),

@@ -74,8 +74,8 @@ def output(out: Optional[NDArray[np.float32]], shape: tuple[int, ...]) -> NDArra
     if out is None:
         return np.empty(shape, np.float32)
     if out.dtype != np.float32 or out.shape != shape or not out.flags.carray:
-        raise InvalidArgumentError(f"out is {out.dtype} {out.shape}, expected float32 {shape}, in C "
-                                   "order and writable")
+        raise InvalidArgumentError(f"out is {out.dtype} {out.shape}, expected float32 {shape}, in "
+                                   "C order and writable")
     return out
 
 
