@@ -17,10 +17,14 @@
  *   with the `_free` of its type; `_free(NULL)` does nothing. A handle keeps what it was made from
  *   alive: free them in any order.
  * - Option structs are set up by their `_init`, which fills in `struct_size` and the defaults; they
- *   grow at their end in later versions and older callers go on working.
+ *   grow at their end in later versions, and callers and libraries of different versions go on
+ *   working together: docs/guide/abi.md. Bindings that do not read this header call the function
+ *   that `_init` stands for, `_init_sized`, with the size of their own struct.
  * - A handle and all that came from the same context belong to one thread at a time. Different
  *   contexts are independent and may run in different threads at once. gf_context_error() and
  *   gf_status_name() may be called from any thread.
+ * - After fork() the child may exec, or go on without the handles from before. Every handle is to
+ *   be freed before dlclose(). docs/guide/threads.md has the details.
  * - The library never exits, aborts or prints, and owns no global state.
  * - Strings are UTF-8 and zero-terminated unless a length stands beside them. Ids are int32_t.
  *   Matrices are row-major, their shapes given outermost first.
@@ -158,11 +162,18 @@ typedef struct gf_context_options {
 } gf_context_options;
 
 /**
- * @brief Fills in the defaults.
+ * @brief Fills in the defaults, in a struct of the caller's size.
  * @param options Struct to set up.
+ * @param struct_size Its size, by the header that the caller was compiled with. What this version
+ *   does not know of it becomes zero, which is unset.
  * @since 0.1
  */
-GF_API void gf_context_options_init(gf_context_options* options);
+GF_API void gf_context_options_init_sized(gf_context_options* options, size_t struct_size);
+
+/** @brief Fills in the defaults. @param options Struct to set up. @since 0.1 */
+static inline void gf_context_options_init(gf_context_options* options) {
+  gf_context_options_init_sized(options, sizeof *options);
+}
 
 /**
  * @brief Creates a context.
@@ -513,12 +524,21 @@ typedef struct gf_model_config {
 } gf_model_config;
 
 /**
- * @brief Fills in the defaults for a mixer. The vocabulary stays 0: set it.
+ * @brief Fills in the defaults for a mixer, in a struct of the caller's size. The vocabulary stays
+ * 0: set it.
  * @param config Struct to set up.
+ * @param struct_size Its size, by the header that the caller was compiled with. What this version
+ *   does not know of it becomes zero, which is unset.
  * @param mixer The mixer.
  * @since 0.1
  */
-GF_API void gf_model_config_init(gf_model_config* config, gf_mixer mixer);
+GF_API void gf_model_config_init_sized(gf_model_config* config, size_t struct_size, gf_mixer mixer);
+
+/** @brief Fills in the defaults for a mixer; the vocabulary stays 0: set it. @param config Struct
+ * to set up. @param mixer The mixer. @since 0.1 */
+static inline void gf_model_config_init(gf_model_config* config, gf_mixer mixer) {
+  gf_model_config_init_sized(config, sizeof *config, mixer);
+}
 
 /** @brief Longest parameter name with its terminating zero. @since 0.1 */
 #define GF_MAX_NAME 96
@@ -764,11 +784,18 @@ typedef struct gf_train_options {
 } gf_train_options;
 
 /**
- * @brief Fills in the defaults: the study's recipe.
+ * @brief Fills in the defaults, the study's recipe, in a struct of the caller's size.
  * @param options Struct to set up.
+ * @param struct_size Its size, by the header that the caller was compiled with. What this version
+ *   does not know of it becomes zero, which is unset.
  * @since 0.1
  */
-GF_API void gf_train_options_init(gf_train_options* options);
+GF_API void gf_train_options_init_sized(gf_train_options* options, size_t struct_size);
+
+/** @brief Fills in the defaults: the study's recipe. @param options Struct to set up. @since 0.1 */
+static inline void gf_train_options_init(gf_train_options* options) {
+  gf_train_options_init_sized(options, sizeof *options);
+}
 
 /**
  * @brief Starts training. Allocates all that training needs.

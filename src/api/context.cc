@@ -75,8 +75,8 @@ std::shared_ptr<Device> make_device(const gf_context_options& o) {
 
 }  // namespace
 
-void gf_context_options_init(gf_context_options* options) {
-  if (options) *options = default_options();
+void gf_context_options_init_sized(gf_context_options* options, size_t struct_size) {
+  init_struct(options, struct_size, default_options());
 }
 
 gf_status gf_context_create(const gf_context_options* options, gf_context** out, char* error,

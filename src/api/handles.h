@@ -97,6 +97,16 @@ inline void require(const void* pointer, const char* name) {
   if (!pointer) throw_error(GF_ERROR_INVALID_ARGUMENT, "%s is NULL", name);
 }
 
+// Sets up a caller's option struct of `size` bytes: the defaults as far as they reach into it, zero,
+// which is unset, where a newer caller's struct goes on.
+template <class Struct>
+void init_struct(Struct* out, size_t size, Struct defaults) {
+  if (!out || size < sizeof(size_t)) return;
+  std::memset(static_cast<void*>(out), 0, size);
+  defaults.struct_size = size;
+  std::memcpy(static_cast<void*>(out), &defaults, std::min(size, sizeof(Struct)));
+}
+
 // What an older or newer caller's struct says, the rest from `defaults`. A newer caller's further
 // fields must be unset, since nothing here knows what they ask for.
 template <class Struct>

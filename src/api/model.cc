@@ -38,8 +38,8 @@ const ParamSpec& find_sized(const Model& model, const char* name, const void* va
 
 // ---- Configurations ----------------------------------------------------------------------------
 
-void gf_model_config_init(gf_model_config* config, gf_mixer mixer) {
-  if (config) *config = default_config(mixer);
+void gf_model_config_init_sized(gf_model_config* config, size_t struct_size, gf_mixer mixer) {
+  init_struct(config, struct_size, default_config(mixer));
 }
 
 gf_status gf_model_config_count(gf_context* context, const gf_model_config* config,

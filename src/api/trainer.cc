@@ -64,8 +64,8 @@ gf_train_report describe(const StepReport& r, int64_t total_steps) {
 
 // ---- Training ----------------------------------------------------------------------------------
 
-void gf_train_options_init(gf_train_options* options) {
-  if (options) *options = default_options();
+void gf_train_options_init_sized(gf_train_options* options, size_t struct_size) {
+  init_struct(options, struct_size, default_options());
 }
 
 gf_status gf_trainer_create(gf_model* model, const gf_dataset* dataset,
