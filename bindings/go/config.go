@@ -33,7 +33,7 @@ type ModelConfig struct {
 	NumHeads       int            // a divisor of ModelDim (transformer only)
 	ReducedDim     int            // reduced width, at least 2 (Grassmann only)
 	FFDim          int            // feed-forward width
-	NumClasses     int            // 0: language model; else the classes of a pair classifier
+	NumClasses     int            // 0: language model; else the classes of a classifier, 16 at most
 	Dropout        float32        // probability, from 0 to below 1
 	WindowSchedule WindowSchedule // which layer has which of Windows
 	Windows        []int          // offsets, each at least 1, 64 at most; empty: 1, 2, 4, 8, 12, 16

@@ -19,7 +19,8 @@ type Context struct {
 }
 
 // NewContext opens a device. It fails with [ErrInvalidArgument] (a device or precision that is
-// none), [ErrDevice] (no such GPU or driver) or [ErrUnsupported] (no CUDA library; bf16 on the CPU).
+// none), [ErrDevice] (no such GPU or driver) or [ErrUnsupported] (no CUDA library; bf16 on the
+// CPU).
 func NewContext(options ContextOptions) (*Context, error) {
 	device, err := newOptionalText("device", options.Device)
 	if err != nil {
@@ -62,8 +63,8 @@ func (c *Context) Close() error {
 	return c.handle.close()
 }
 
-// Description is what the context runs on, for people, such as "cpu, 2 threads, fp32"; "" once it is
-// closed.
+// Description is what the context runs on, for people, such as "cpu, 2 threads, fp32"; "" once it
+// is closed.
 func (c *Context) Description() string {
 	var description string
 	_ = c.handle.call(func(raw *C.gf_context) C.gf_status {

@@ -3,8 +3,8 @@
 //
 // A [Context] owns a device; from it come [Tokenizer], [Dataset] and [Model]; a [Trainer] joins a
 // model and a dataset. Each has a Close, and they may be closed in any order: what another handle
-// still needs lives on. A handle that is never closed keeps its memory; no finalizer frees it, since
-// a garbage collector that sees one pointer cannot know the gigabytes behind it.
+// still needs lives on. A handle that is never closed keeps its memory; no finalizer frees it,
+// since a garbage collector that sees one pointer cannot know the gigabytes behind it.
 //
 // # Goroutines
 //
@@ -17,7 +17,8 @@
 // # Shapes and units
 //
 // Shapes are written with B sequences, T tokens of one sequence and a vocabulary of V; matrices are
-// row-major. Losses are in nats per predicted token, times in seconds.
+// row-major. Losses are in nats per predicted token, or per pair, times in
+// seconds.
 package grassflow
 
 // #cgo pkg-config: grassflow

@@ -49,6 +49,13 @@ func fewSteps(steps int) TrainOptions {
 	return options
 }
 
+func write(t *testing.T, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func losses(t *testing.T, trainer *Trainer, steps int) []float64 {
 	t.Helper()
 	var losses []float64
@@ -120,9 +127,7 @@ func TestTokenizer(t *testing.T) {
 func TestPair(t *testing.T) {
 	directory := t.TempDir()
 	vocabulary := "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nred\nfox\n"
-	if err := os.WriteFile(filepath.Join(directory, "vocab.txt"), []byte(vocabulary), 0o666); err != nil {
-		t.Fatal(err)
-	}
+	write(t, filepath.Join(directory, "vocab.txt"), vocabulary)
 	bert := must(open(t).LoadTokenizer("bert", directory))
 	wantEqual(t, must(bert.SpecialIDs()), SpecialIDs{0, 1, 2, 3, -1})
 	wantEqual(t, must(bert.EncodePair("Red fox", "fox", KeepSpecial, 0)), []int32{2, 5, 6, 3, 6, 3})
@@ -135,7 +140,7 @@ func TestPair(t *testing.T) {
 func TestDataset(t *testing.T) {
 	gf := open(t)
 	data := smallData(gf)
-	wantEqual(t, must(data.Info()), DatasetInfo{4000, 250, length})
+	wantEqual(t, must(data.Info()), DatasetInfo{4000, 250, length, 1, 4000, 4000, []int{}})
 	wantEqual(t, must(must(data.Slice(10, 30)).Info()).Chunks, 20)
 	_, err := data.Slice(240, 251)
 	wantError(t, err, ErrInvalidArgument, "250")
@@ -143,14 +148,63 @@ func TestDataset(t *testing.T) {
 	wantError(t, err, ErrInvalidArgument, "")
 
 	path := filepath.Join(t.TempDir(), "text.txt")
-	if err := os.WriteFile(path, []byte("one two three four"), 0o666); err != nil {
-		t.Fatal(err)
-	}
+	write(t, path, "one two three four")
 	bytes := must(gf.LoadTokenizer("byte", ""))
 	wantEqual(t, must(must(gf.DatasetFromTextFile(bytes, path, PlainText, 6)).Info()).Chunks, 3)
 	_, err = gf.DatasetFromTextFile(bytes, path+"?", PlainText, 6)
 	wantError(t, err, ErrNotFound, path+"?")
 	wantEqual(t, strings.Count(must(gf.SamplePairs(1, 3)), "\n"), 3)
+}
+
+func TestPairsAndClassifiers(t *testing.T) {
+	gf := open(t)
+	bytes := must(gf.LoadTokenizer("byte", ""))
+	text := must(gf.SamplePairs(1, 30)) + `{"gold_label": "-", "sentence1": "a", "sentence2": "b"}`
+	path := filepath.Join(t.TempDir(), "pairs.jsonl")
+	write(t, path, text)
+	data, report, err := gf.DatasetFromSNLIFile(bytes, path, length)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantEqual(t, []int{report.Lines, report.Pairs, report.Unlabelled}, []int{31, 30, 1})
+	info := must(data.Info())
+	wantEqual(t, info.Chunks, 30)
+	wantEqual(t, info.LabelCounts, report.LabelCounts)
+	_, same, err := gf.DatasetFromSNLIText(bytes, text, length)
+	wantEqual(t, []any{same, err}, []any{report, nil})
+	_, _, err = gf.DatasetFromSNLIText(bytes, "{}", length)
+	wantError(t, err, ErrFormat, "line 1")
+
+	pairs := must(gf.DatasetFromPairs([]LabelledIDs{{[]int32{1, 2, 3}, 0}, {[]int32{4}, 2}}))
+	wantEqual(t, must(pairs.Info()).LabelCounts, []int{1, 0, 1})
+	_, err = gf.DatasetFromPairs([]LabelledIDs{{[]int32{1}, 99}})
+	wantError(t, err, ErrInvalidArgument, "99")
+
+	config := smallConfig(Grassmann)
+	config.NumClasses = len(SNLIClasses)
+	model := must(gf.NewModel(config, 1))
+	wantEqual(t, len(losses(t, must(model.NewTrainer(data, fewSteps(3))), 9)), 3)
+	found := must(model.Evaluate(data, 0))
+	wantEqual(t, found.ClassCounts, report.LabelCounts)
+	right, all := 0, 0
+	for class, row := range found.Confusion {
+		right += row[class]
+		for _, count := range row {
+			all += count
+		}
+	}
+	wantEqual(t, []any{found.Accuracy, all}, []any{float64(right) / 30, 30})
+
+	logits := must(model.Classify([]int32{1, 2, 3, 4, 0, 0}, []int32{3, 1}, 2)) // [2, 3]
+	for i, logit := range must(model.Classify([]int32{4}, nil, 1)) {
+		if difference := logit - logits[3+i]; difference > 1e-5 || difference < -1e-5 {
+			t.Fatalf("logit %d: %g alone, %g in a batch", i, logit, logits[3+i])
+		}
+	}
+	_, err = model.Classify([]int32{1, 2}, []int32{1}, 2)
+	wantError(t, err, ErrInvalidArgument, "1 lengths")
+	_, err = model.Forward([]int32{1}, 1)
+	wantError(t, err, ErrInvalidArgument, "classif")
 }
 
 func TestConfig(t *testing.T) {

@@ -12,8 +12,8 @@ import (
 	"unsafe"
 )
 
-// shared is what a context and all handles made from it have in common: the turn, and the C context,
-// which lives until the last of them is closed because the texts of errors stand on it.
+// shared is what a context and all handles made from it have in common: the turn, and the C
+// context, which lives until the last of them is closed because the texts of errors stand on it.
 type shared struct {
 	turn    sync.Mutex
 	order   uint64 // in which turns of several contexts are taken
@@ -134,7 +134,8 @@ func together(a, b *shared) (leave func()) {
 	}
 }
 
-// fill runs a call that fills a buffer and says how many items there are, again where guess was low.
+// fill runs a call that fills a buffer and says how many items there are, again where guess was
+// low.
 func fill[T any](empty T, guess int,
 	call func(items *T, capacity C.size_t, count *C.size_t) error) ([]T, error) {
 	for {

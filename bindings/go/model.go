@@ -22,11 +22,15 @@ func (p Parameter) Count() int {
 
 // EvalReport is what an evaluation found.
 type EvalReport struct {
-	Loss       float64 // mean cross-entropy over all predicted tokens, nats
-	Perplexity float64 // exp(Loss)
-	Sequences  int     // chunks
-	Tokens     int     // predicted tokens: Sequences * (length - 1)
-	Seconds    float64 // wall-clock time
+	Loss          float64   // mean cross-entropy over all predicted tokens, or over all pairs, nats
+	Perplexity    float64   // exp(Loss)
+	Sequences     int       // chunks or pairs
+	Tokens        int       // predicted tokens: Sequences * (length - 1); of pairs all ids
+	Seconds       float64   // wall-clock time
+	Accuracy      float64   // share of the pairs whose class has the largest logit; 0: language model
+	ClassCounts   []int     // pairs of each class; empty for a language model, like what follows
+	ClassAccuracy []float64 // share of a class's pairs that are predicted so; 0: there are none
+	Confusion     [][]int   // [i][j]: pairs of class i predicted as class j
 }
 
 // Model is the parameters of one model on a context's device.
@@ -240,27 +244,76 @@ func (m *Model) ForwardInto(ids []int32, batchSize int, logits []float32) error 
 	if err != nil {
 		return err
 	}
-	if batchSize < 1 || len(ids) == 0 || len(ids)%batchSize != 0 || len(ids) > math.MaxInt32 {
-		return invalidArgument("%d ids are no %d sequences of equal length", len(ids), batchSize)
+	length, err := sequenceLength(ids, batchSize)
+	if err != nil {
+		return err
 	}
 	if len(logits) != len(ids)*config.VocabSize {
 		return invalidArgument("logits has %d values, expected %d", len(logits),
 			len(ids)*config.VocabSize)
 	}
 	return m.handle.call(func(raw *C.gf_model) C.gf_status {
-		return C.gf_model_forward(raw, (*C.int32_t)(first(ids)), C.int32_t(batchSize),
-			C.int32_t(len(ids)/batchSize), (*C.float)(first(logits)))
+		return C.gf_model_forward(raw, (*C.int32_t)(first(ids)), C.int32_t(batchSize), length,
+			(*C.float)(first(logits)))
 	})
 }
 
+// Classify is the logits [B, C] of a classifier's C classes for sequences [B, T], without dropout;
+// lengths [B] are the ids that count of each, nil: all. It fails with [ErrInvalidArgument], which
+// names the id or length and its place, or the size.
+func (m *Model) Classify(ids, lengths []int32, batchSize int) ([]float32, error) {
+	config, err := m.Config()
+	if err != nil {
+		return nil, err
+	}
+	length, err := sequenceLength(ids, batchSize)
+	if err != nil {
+		return nil, err
+	}
+	var counted *C.int32_t
+	if lengths != nil {
+		if len(lengths) != batchSize {
+			return nil, invalidArgument("%d lengths, expected %d", len(lengths), batchSize)
+		}
+		counted = (*C.int32_t)(first(lengths))
+	}
+	logits := make([]float32, batchSize*config.NumClasses)
+	err = m.handle.call(func(raw *C.gf_model) C.gf_status {
+		return C.gf_model_classify(raw, (*C.int32_t)(first(ids)), counted, C.int32_t(batchSize),
+			length, (*C.float)(first(logits)))
+	})
+	return logits, err
+}
+
+// sequenceLength is T of ids [B, T].
+func sequenceLength(ids []int32, batchSize int) (C.int32_t, error) {
+	if batchSize < 1 || len(ids) == 0 || len(ids)%batchSize != 0 || len(ids) > math.MaxInt32 {
+		return 0, invalidArgument("%d ids are no %d sequences of equal length", len(ids), batchSize)
+	}
+	return C.int32_t(len(ids) / batchSize), nil
+}
+
 // Evaluate is the mean loss over a dataset, without dropout, batchSize sequences at a time; 0: 32.
-// It fails with [ErrInvalidArgument] or [ErrOutOfMemory].
+// Of a classifier it also says how often it is right. It fails with [ErrInvalidArgument] or
+// [ErrOutOfMemory].
 func (m *Model) Evaluate(dataset *Dataset, batchSize int) (EvalReport, error) {
-	report := C.gf_eval_report{struct_size: C.sizeof_gf_eval_report}
+	raw := C.gf_eval_report{struct_size: C.sizeof_gf_eval_report}
 	err := callBoth(&m.handle, &dataset.handle,
 		func(model *C.gf_model, dataset *C.gf_dataset) C.gf_status {
-			return C.gf_eval(model, dataset, int32Of(batchSize), &report)
+			return C.gf_eval(model, dataset, int32Of(batchSize), &raw)
 		})
-	return EvalReport{float64(report.loss), float64(report.perplexity), int(report.sequences),
-		int(report.tokens), float64(report.seconds)}, err
+	report := EvalReport{
+		Loss:        float64(raw.loss),
+		Perplexity:  float64(raw.perplexity),
+		Sequences:   int(raw.sequences),
+		Tokens:      int(raw.tokens),
+		Seconds:     float64(raw.seconds),
+		Accuracy:    float64(raw.accuracy),
+		ClassCounts: counts(raw.class_counts[:raw.num_classes]),
+	}
+	for class := range report.ClassCounts {
+		report.ClassAccuracy = append(report.ClassAccuracy, float64(raw.class_accuracy[class]))
+		report.Confusion = append(report.Confusion, counts(raw.confusion[class][:raw.num_classes]))
+	}
+	return report, err
 }

@@ -82,10 +82,10 @@ type TrainReport struct {
 	Step         int     // steps done, this one included
 	TotalSteps   int     // steps of the whole training
 	Epoch        int     // epoch of this step, from 0
-	Loss         float64 // mean cross-entropy of the batch before the update, nats per token
+	Loss         float64 // mean cross-entropy of the batch before the update, nats
 	GradientNorm float64 // global L2 norm before clipping
 	LearningRate float64 // of this step's update
-	Tokens       int     // ids of the batch
+	Tokens       int     // ids of the batch, padding left out
 	Seconds      float64 // wall-clock time of this step
 }
 
@@ -96,6 +96,7 @@ type TrainState struct {
 	StepsPerEpoch int     // steps of one epoch
 	Epoch         int     // epoch of the next step, from 0
 	EpochLoss     float64 // mean loss of the steps of the epoch of the last step
+	Tokens        int     // ids of the batches of all steps done, padding left out
 }
 
 // Trainer is a model in training. The model may be evaluated, saved and read between steps.
@@ -103,8 +104,9 @@ type Trainer struct {
 	handle handle[*C.gf_trainer]
 }
 
-// NewTrainer allocates all that training needs. It fails with [ErrInvalidArgument], which names the
-// option, or the id and its place, or with [ErrOutOfMemory].
+// NewTrainer allocates all that training needs, on chunks for a language model and on pairs for a
+// classifier. It fails with [ErrInvalidArgument], which names the option, or the id or label and
+// its place, or with [ErrOutOfMemory].
 func (m *Model) NewTrainer(dataset *Dataset, options TrainOptions) (*Trainer, error) {
 	raw := options.raw()
 	free := func(raw *C.gf_trainer) { C.gf_trainer_free(raw) }
@@ -181,7 +183,7 @@ func (t *Trainer) State() (TrainState, error) {
 		return C.gf_trainer_get_state(raw, &state)
 	})
 	return TrainState{int(state.step), int(state.total_steps), int(state.steps_per_epoch),
-		int(state.epoch), float64(state.epoch_loss)}, err
+		int(state.epoch), float64(state.epoch_loss), int(state.tokens)}, err
 }
 
 // SaveCheckpoint writes all that is needed to go on, bit-equal to never having stopped; an earlier

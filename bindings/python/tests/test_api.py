@@ -111,7 +111,8 @@ class Tokenizers(ApiTest):
 
 class Datasets(ApiTest):
     def test_slices(self):
-        self.assertEqual((len(self.data), self.data.ids, self.data.length), (250, 4000, LENGTH))
+        self.assertEqual(self.data.info(),
+                         gf.DatasetInfo(4000, 250, LENGTH, 1, 4000, 4000, label_counts=()))
         self.assertEqual((len(self.data[10:30]), len(self.data[-7:])), (20, 7))
         for chunks in (slice(5, 5), slice(0, 9, 2)):
             with self.assertRaises(gf.InvalidArgumentError):
@@ -132,6 +133,51 @@ class Datasets(ApiTest):
         with self.assertRaisesRegex(gf.NotFoundError, "missing"):
             gf.Dataset.from_text_file(self.context, self.bytes, self.dir / "missing", 6)
         self.assertEqual(len(self.context.sample_pairs(1, 3).splitlines()), 3)
+
+
+class Pairs(ApiTest):
+    def setUp(self):
+        super().setUp()
+        self.text = (self.context.sample_pairs(1, 30)
+                     + '{"gold_label": "-", "sentence1": "a", "sentence2": "b"}')
+
+    def test_files_and_text(self):
+        file = self.dir / "pairs.jsonl"
+        file.write_text(self.text)
+        data, report = gf.Dataset.from_snli_file(self.context, self.bytes, file, LENGTH)
+        self.assertEqual((report.lines, report.pairs, report.unlabelled, report.cut),
+                         (31, 30, 1, 30))
+        self.assertEqual((len(data), data.info().label_counts), (30, report.label_counts))
+        _, same = gf.Dataset.from_snli_text(self.context, self.bytes, self.text, LENGTH)
+        self.assertEqual(same, report)
+        with self.assertRaisesRegex(gf.FormatError, "line 1"):
+            gf.Dataset.from_snli_text(self.context, self.bytes, "{}", LENGTH)
+
+    def test_arrays(self):
+        data = gf.Dataset.from_pairs(self.context, [[1, 2, 3], np.array([4])], [0, 2])
+        self.assertEqual((data.info().ids, data.info().label_counts), (4, (1, 0, 1)))
+        for sequences, labels, named in (([[1]], [99], "99"), ([[1]], [0, 1], "shape"),
+                                         ([], [], ""), ([[1], []], [0, 1], "")):
+            with self.assertRaisesRegex(gf.InvalidArgumentError, named):
+                gf.Dataset.from_pairs(self.context, sequences, labels)
+
+    def test_classifiers(self):
+        data, report = gf.Dataset.from_snli_text(self.context, self.bytes, self.text, LENGTH)
+        model = gf.Model(self.context, small_config(num_classes=len(gf.SNLI_CLASSES)), 1)
+        self.assertTrue(gf.Trainer(model, data, few_steps(3)).train())
+        found = model.evaluate(data)
+        self.assertEqual(tuple(found.class_counts), report.label_counts)
+        self.assertEqual((found.confusion.shape, found.confusion.sum()), ((3, 3), 30))
+        self.assertEqual(found.accuracy, np.trace(found.confusion) / 30)
+        self.assertEqual(self.model().evaluate(self.data).confusion.shape, (0, 0))
+
+        logits = model.classify([[1, 2, 3], [4, 0, 0]], lengths=[3, 1])
+        np.testing.assert_allclose(model.classify([4]), logits[1], atol=1e-5)
+        self.assertGreater(np.abs(model.classify([4, 0, 0]) - logits[1]).max(), 1e-5)
+        with self.assertRaisesRegex(gf.InvalidArgumentError, "1 lengths"):
+            model.classify([[1], [2]], [1])
+        with self.assertRaisesRegex(gf.InvalidArgumentError, "classif"):
+            model.forward([1])
 
 
 class Models(ApiTest):

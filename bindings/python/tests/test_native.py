@@ -26,6 +26,8 @@ VALUES = {
     "double": ctypes.c_double,
     "char": ctypes.c_char,
 }
+SNLI = {**{name: i for i, name in enumerate(_native.SNLI_CLASSES)},
+        "classes": len(_native.SNLI_CLASSES)}
 FUNCTION_POINTER = re.compile(r"gf_\w+_fn$")
 
 
@@ -79,7 +81,8 @@ class Declarations(unittest.TestCase):
                 if name not in _native.FUNCTIONS:
                     continue
                 # int32_t* is an array of ids where its name says so.
-                arguments = [_native.Ids if t[-1].strip("*") == "ids" else argument
+                arguments = [_native.Ids if t[-1].strip("*") in ("ids", "lengths", "labels")
+                             else argument
                              for t, argument in zip(types, arguments)]
                 self.assertEqual(_native.FUNCTIONS[name], (result, arguments))
         self.assertLessEqual(set(_native.FUNCTIONS), seen)
@@ -103,12 +106,14 @@ class Declarations(unittest.TestCase):
         self.assertEqual(constant("GF_VERSION"), _native.VERSION)
         self.assertEqual(constant("GF_MAX_WINDOWS"), _native.GF_MAX_WINDOWS)
         self.assertEqual(constant("GF_MAX_NAME"), _native.GF_MAX_NAME)
+        self.assertEqual(constant("GF_MAX_CLASSES"), _native.GF_MAX_CLASSES)
         statuses = {name: int(value) for name, value in re.findall(r"X\((GF_\w+), (-?\d+),", CODE)}
         self.assertEqual((statuses["GF_OK"], statuses["GF_END"]), (_native.GF_OK, _native.GF_END))
         self.assertEqual({s for s in statuses.values() if s < 0}, set(_errors.BY_STATUS))
         for prefix, choices in (("GF_TEXT_", _native.TEXT_FORMATS), ("GF_MIXER_", _native.MIXERS),
                                 ("GF_WINDOWS_", _native.WINDOW_SCHEDULES),
-                                ("GF_SCHEDULE_", _native.SCHEDULES)):
+                                ("GF_SCHEDULE_", _native.SCHEDULES),
+                                ("GF_SNLI_", SNLI)):
             numbers = {name.lower().replace("_", "-"): int(value) for name, value
                        in re.findall(rf"\b{prefix}(\w+) = (\d+)\b", CODE)}
             self.assertEqual(numbers, choices)

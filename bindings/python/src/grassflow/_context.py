@@ -43,8 +43,8 @@ class Context(Handle):
         threads: int = 0,
         attention: Optional[str] = None,
     ) -> None:
-        options = native.ContextOptions()
-        library.gf_context_options_init(options)
+        options = native.sized(native.ContextOptions)
+        library.gf_context_options_init_sized(options, ctypes.sizeof(options))
         set_fields(options, {
             "device": text("device", device),
             "precision": optional_text("precision", precision),

@@ -47,14 +47,14 @@ class ModelConfig:
     num_heads: int = DEFAULT  # a divisor of model_dim (transformer only)
     reduced_dim: int = DEFAULT  # reduced width, at least 2 (Grassmann only)
     ff_dim: int = DEFAULT  # feed-forward width
-    num_classes: int = DEFAULT  # 0: language model; else the classes of a pair classifier
+    num_classes: int = DEFAULT  # 0: language model; else a pair classifier's classes, 16 at most
     dropout: float = DEFAULT  # probability, from 0 to below 1
     window_schedule: WindowSchedule = DEFAULT  # "per-layer": windows divided over the layers
     windows: list[int] = field(default_factory=list)  # offsets, 64 at most; []: 1, 2, 4, 8, 12, 16
 
     def __post_init__(self) -> None:
-        raw = native.ModelConfig()
-        library.gf_model_config_init(raw, choice("mixer", self.mixer, MIXERS))
+        raw, mixer = native.ModelConfig(), choice("mixer", self.mixer, MIXERS)
+        library.gf_model_config_init_sized(raw, ctypes.sizeof(raw), mixer)
         for name, value in _fields_of(raw).items():
             if getattr(self, name) is DEFAULT:
                 setattr(self, name, value)
@@ -103,11 +103,24 @@ def _fields_of(raw: native.ModelConfig) -> dict[str, Any]:
 class EvalReport:
     """What an evaluation found."""
 
-    loss: float  # mean cross-entropy over all predicted tokens, nats
+    loss: float  # mean cross-entropy over all predicted tokens, or over all pairs, nats
     perplexity: float  # exp(loss)
-    sequences: int  # chunks
-    tokens: int  # predicted tokens: sequences * (length - 1)
+    sequences: int  # chunks or pairs
+    tokens: int  # predicted tokens: sequences * (length - 1); of pairs all ids
     seconds: float  # wall-clock time
+    accuracy: float  # share of the pairs whose class has the largest logit; 0 for a language model
+    class_counts: NDArray[np.int64]  # [C] pairs of each class; C is 0 for a language model
+    class_accuracy: NDArray[np.float64]  # [C] share of a class's pairs that are predicted so
+    confusion: NDArray[np.int64]  # [C, C] pairs of class i predicted as class j
+
+
+def _batch(ids: ArrayLike) -> tuple[NDArray[np.int32], int, int]:
+    """Ids [B, T] or [T] as C wants them, B and T."""
+    array = ids_array(ids)
+    if array.ndim not in (1, 2) or array.size == 0:
+        raise InvalidArgumentError(f"ids have the shape {array.shape}, expected [B, T] or [T]")
+    batch_size, length = array.shape if array.ndim == 2 else (1, *array.shape)
+    return array, whole("B", batch_size), whole("T", length)
 
 
 class Model(Handle):
@@ -205,19 +218,37 @@ class Model(Handle):
         written straight into `out` where it is given. Raises InvalidArgumentError, which names the
         id and its place, or the size.
         """
-        array = ids_array(ids)
-        if array.ndim not in (1, 2) or array.size == 0:
-            raise InvalidArgumentError(f"ids have the shape {array.shape}, expected [B, T] or [T]")
+        array, batch_size, length = _batch(ids)
         logits = output(out, (*array.shape, self.config.vocab_size))
-        batch_size, length = array.shape if array.ndim == 2 else (1, *array.shape)
-        self._call(library.gf_model_forward, array, whole("B", batch_size), whole("T", length),
-                   logits)
+        self._call(library.gf_model_forward, array, batch_size, length, logits)
+        return logits
+
+    def classify(
+        self, ids: ArrayLike, lengths: Optional[ArrayLike] = None
+    ) -> NDArray[np.float32]:
+        """Logits [B, C] of a classifier's C classes for sequences [B, T], or [C] of [T], without
+        dropout; lengths [B] are the ids that count of each, None: all. Raises InvalidArgumentError,
+        which names the id or length and its place, or the size.
+        """
+        array, batch_size, length = _batch(ids)
+        counted = ids_array([length] * batch_size if lengths is None else lengths).reshape(-1)
+        if counted.size != batch_size:
+            raise InvalidArgumentError(f"{counted.size} lengths, expected {batch_size}")
+        logits = np.empty((*array.shape[:-1], self.config.num_classes), np.float32)
+        self._call(library.gf_model_classify, array, counted, batch_size, length, logits)
         return logits
 
     def evaluate(self, dataset: Dataset, batch_size: int = 0) -> EvalReport:
-        """Mean loss over a dataset, without dropout, batch_size sequences at a time; 0: 32. Raises
-        InvalidArgumentError or OutOfMemoryError.
+        """Mean loss over a dataset, without dropout, batch_size sequences at a time; 0: 32. Of a
+        classifier also how often it is right. Raises InvalidArgumentError or OutOfMemoryError.
         """
         raw = native.sized(native.EvalReport)
         self._call(library.gf_eval, dataset, whole("batch_size", batch_size), raw)
-        return from_struct(EvalReport, raw)
+        n = raw.num_classes
+        return from_struct(
+            EvalReport,
+            raw,
+            class_counts=np.array(raw.class_counts[:n], np.int64),
+            class_accuracy=np.array(raw.class_accuracy[:n], np.float64),
+            confusion=np.array([row[:n] for row in raw.confusion[:n]], np.int64).reshape(n, n),
+        )

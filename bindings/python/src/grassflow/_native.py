@@ -22,6 +22,8 @@ GF_OK, GF_END = 0, 2
 GF_NO_SPECIAL = 1
 GF_MAX_WINDOWS = 64
 GF_MAX_NAME = 96
+GF_MAX_CLASSES = 16
+SNLI_CLASSES = ("entailment", "neutral", "contradiction")  # by number
 
 TEXT_FORMATS = {"plain": 0, "wikitext": 1}
 MIXERS = {"grassmann": 0, "transformer": 1}
@@ -70,12 +72,31 @@ class SpecialIds(ctypes.Structure):
     ]
 
 
+class PairReport(ctypes.Structure):
+    _fields_ = [
+        ("struct_size", c_size_t),
+        ("lines", c_int64),
+        ("pairs", c_int64),
+        ("unlabelled", c_int64),
+        ("empty", c_int64),
+        ("cut", c_int64),
+        ("longest", c_int32),
+        ("mean_length", c_double),
+        ("label_counts", c_int64 * GF_MAX_CLASSES),
+    ]
+
+
 class DatasetInfo(ctypes.Structure):
     _fields_ = [
         ("struct_size", c_size_t),
         ("ids", c_int64),
         ("chunks", c_int64),
         ("length", c_int32),
+        ("buckets", c_int32),
+        ("tokens", c_int64),
+        ("padded_tokens", c_int64),
+        ("num_labels", c_int32),
+        ("label_counts", c_int64 * GF_MAX_CLASSES),
     ]
 
 
@@ -150,6 +171,7 @@ class TrainState(ctypes.Structure):
         ("steps_per_epoch", c_int64),
         ("epoch", c_int32),
         ("epoch_loss", c_double),
+        ("tokens", c_int64),
     ]
 
 
@@ -161,6 +183,11 @@ class EvalReport(ctypes.Structure):
         ("sequences", c_int64),
         ("tokens", c_int64),
         ("seconds", c_double),
+        ("accuracy", c_double),
+        ("num_classes", c_int32),
+        ("class_counts", c_int64 * GF_MAX_CLASSES),
+        ("class_accuracy", c_double * GF_MAX_CLASSES),
+        ("confusion", (c_int64 * GF_MAX_CLASSES) * GF_MAX_CLASSES),
     ]
 
 
@@ -170,7 +197,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "gf_status_text": (c_char_p, [Status]),
     "gf_version": (c_int, []),
     "gf_version_string": (c_char_p, []),
-    "gf_context_options_init": (None, [P(ContextOptions)]),
+    "gf_context_options_init_sized": (None, [P(ContextOptions), c_size_t]),
     "gf_context_create": (Status, [P(ContextOptions), Out, c_char_p, c_size_t]),
     "gf_context_free": (None, [Handle]),
     "gf_context_error": (c_char_p, [Handle]),
@@ -196,12 +223,21 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     ),
     "gf_dataset_from_ids": (Status, [Handle, Ids, c_size_t, c_int32, Out]),
     "gf_dataset_from_text_file": (Status, [Handle, Handle, c_char_p, c_int, c_int32, Out]),
+    "gf_dataset_from_pairs": (Status, [Handle, Ids, Ids, Ids, c_size_t, Out]),
+    "gf_dataset_from_snli_file": (
+        Status,
+        [Handle, Handle, c_char_p, c_int32, P(PairReport), Out],
+    ),
+    "gf_dataset_from_snli_text": (
+        Status,
+        [Handle, Handle, c_char_p, c_size_t, c_int32, P(PairReport), Out],
+    ),
     "gf_dataset_slice": (Status, [Handle, c_int64, c_int64, Out]),
     "gf_dataset_free": (None, [Handle]),
     "gf_dataset_get_info": (Status, [Handle, P(DatasetInfo)]),
     "gf_sample_text": (Status, [Handle, c_uint64, c_char_p, c_size_t]),
     "gf_sample_pairs": (Status, [Handle, c_uint64, c_int64, c_char_p, c_size_t, P(c_size_t)]),
-    "gf_model_config_init": (None, [P(ModelConfig), c_int]),
+    "gf_model_config_init_sized": (None, [P(ModelConfig), c_size_t, c_int]),
     "gf_model_config_count": (Status, [Handle, P(ModelConfig), P(c_int32), P(c_int64)]),
     "gf_model_config_bytes": (
         Status,
@@ -219,7 +255,8 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "gf_model_read_parameter": (Status, [Handle, c_char_p, Floats, c_size_t]),
     "gf_model_write_parameter": (Status, [Handle, c_char_p, Floats, c_size_t]),
     "gf_model_forward": (Status, [Handle, Ids, c_int32, c_int32, Floats]),
-    "gf_train_options_init": (None, [P(TrainOptions)]),
+    "gf_model_classify": (Status, [Handle, Ids, Ids, c_int32, c_int32, Floats]),
+    "gf_train_options_init_sized": (None, [P(TrainOptions), c_size_t]),
     "gf_trainer_create": (Status, [Handle, Handle, P(TrainOptions), Out]),
     "gf_trainer_free": (None, [Handle]),
     "gf_train_step": (Status, [Handle, P(TrainReport)]),

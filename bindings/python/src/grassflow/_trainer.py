@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ctypes import sizeof
 from dataclasses import asdict, dataclass
 from typing import Any, Callable, Literal, Optional
 
@@ -35,7 +36,7 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         raw = native.TrainOptions()
-        library.gf_train_options_init(raw)
+        library.gf_train_options_init_sized(raw, sizeof(raw))
         for name, value in asdict(self).items():
             if value is DEFAULT:
                 default: Any = getattr(raw, name)
@@ -55,10 +56,10 @@ class TrainReport:
     step: int  # steps done, this one included
     total_steps: int  # steps of the whole training
     epoch: int  # of this step, from 0
-    loss: float  # mean cross-entropy of the batch before the update, nats per predicted token
+    loss: float  # mean cross-entropy of the batch before the update, nats per token or pair
     gradient_norm: float  # global L2 norm before clipping
     learning_rate: float  # of this step's update
-    tokens: int  # ids of the batch
+    tokens: int  # ids of the batch, padding left out
     seconds: float  # wall-clock time of this step
 
 
@@ -71,16 +72,18 @@ class TrainState:
     steps_per_epoch: int  # steps of one epoch
     epoch: int  # of the next step, from 0
     epoch_loss: float  # mean loss of the steps of the epoch of the last step; 0 before the first
+    tokens: int  # ids of the batches of all steps done, padding left out
 
 
 class Trainer(Handle):
-    """A model in training. Iterating does the steps: for report in trainer. The model may be
-    evaluated, saved and read between steps.
+    """A model in training, on chunks for a language model and on pairs for a classifier. Iterating
+    does the steps: for report in trainer. The model may be evaluated, saved and read between
+    steps.
 
     An interrupt from the keyboard is raised between two steps, and training can go on or be saved.
 
-    Raises InvalidArgumentError, which names the option, or the id and its place, or
-    OutOfMemoryError.
+    Raises InvalidArgumentError, which names the option, or the id or label and its place,
+    or OutOfMemoryError.
     """
 
     _kind = "trainer"

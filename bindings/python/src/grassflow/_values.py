@@ -87,7 +87,7 @@ def set_fields(struct: ctypes.Structure, values: Mapping[str, Any]) -> None:
             raise InvalidArgumentError(f"{name} is {value}, which does not fit")
 
 
-def from_struct(report: type[AnyReport], struct: ctypes.Structure) -> AnyReport:
-    """A dataclass of the fields that it shares with a struct."""
-    fields = dataclasses.fields(report)
-    return report(**{field.name: getattr(struct, field.name) for field in fields})
+def from_struct(report: type[AnyReport], struct: ctypes.Structure, **others: Any) -> AnyReport:
+    """A dataclass of the fields that it shares with a struct, and others."""
+    names = {field.name for field in dataclasses.fields(report)} - set(others)
+    return report(**{name: getattr(struct, name) for name in names}, **others)

@@ -35,6 +35,14 @@ pub type gf_text_format = c_int;
 pub const GF_TEXT_PLAIN: gf_text_format = 0;
 pub const GF_TEXT_WIKITEXT: gf_text_format = 1;
 
+/// Most classes of a pair classifier.
+pub const GF_MAX_CLASSES: usize = 16;
+/// Classes of SNLI, in the order in which they are numbered.
+pub const GF_SNLI_ENTAILMENT: i32 = 0;
+pub const GF_SNLI_NEUTRAL: i32 = 1;
+pub const GF_SNLI_CONTRADICTION: i32 = 2;
+pub const GF_SNLI_CLASSES: i32 = 3;
+
 /// What mixes tokens.
 pub type gf_mixer = c_int;
 pub const GF_MIXER_GRASSMANN: gf_mixer = 0;
@@ -135,12 +143,30 @@ structs! {
         end: i32,
     }
 
+    /// What a file of pairs held.
+    struct gf_pair_report {
+        struct_size: usize,
+        lines: i64,
+        pairs: i64,
+        unlabelled: i64,
+        empty: i64,
+        cut: i64,
+        longest: i32,
+        mean_length: f64,
+        label_counts: [i64; GF_MAX_CLASSES],
+    }
+
     /// What a dataset holds.
     struct gf_dataset_info {
         struct_size: usize,
         ids: i64,
         chunks: i64,
         length: i32,
+        buckets: i32,
+        tokens: i64,
+        padded_tokens: i64,
+        num_labels: i32,
+        label_counts: [i64; GF_MAX_CLASSES],
     }
 
     /// The shape of a model.
@@ -210,6 +236,7 @@ structs! {
         steps_per_epoch: i64,
         epoch: i32,
         epoch_loss: f64,
+        tokens: i64,
     }
 
     /// What an evaluation found.
@@ -220,6 +247,11 @@ structs! {
         sequences: i64,
         tokens: i64,
         seconds: f64,
+        accuracy: f64,
+        num_classes: i32,
+        class_counts: [i64; GF_MAX_CLASSES],
+        class_accuracy: [f64; GF_MAX_CLASSES],
+        confusion: [[i64; GF_MAX_CLASSES]; GF_MAX_CLASSES],
     }
 }
 
@@ -230,7 +262,7 @@ extern "C" {
     pub fn gf_version() -> c_int;
     pub fn gf_version_string() -> *const c_char;
 
-    pub fn gf_context_options_init(options: *mut gf_context_options);
+    pub fn gf_context_options_init_sized(options: *mut gf_context_options, struct_size: usize);
     pub fn gf_context_create(options: *const gf_context_options, out: *mut *mut gf_context,
                              error: *mut c_char, error_size: usize) -> gf_status;
     pub fn gf_context_free(context: *mut gf_context);
@@ -262,6 +294,17 @@ extern "C" {
     pub fn gf_dataset_from_text_file(context: *mut gf_context, tokenizer: *const gf_tokenizer,
                                      path: *const c_char, format: gf_text_format, length: i32,
                                      out: *mut *mut gf_dataset) -> gf_status;
+    pub fn gf_dataset_from_pairs(context: *mut gf_context, ids: *const i32, lengths: *const i32,
+                                 labels: *const i32, count: usize,
+                                 out: *mut *mut gf_dataset) -> gf_status;
+    pub fn gf_dataset_from_snli_file(context: *mut gf_context, tokenizer: *const gf_tokenizer,
+                                     path: *const c_char, max_length: i32,
+                                     report: *mut gf_pair_report,
+                                     out: *mut *mut gf_dataset) -> gf_status;
+    pub fn gf_dataset_from_snli_text(context: *mut gf_context, tokenizer: *const gf_tokenizer,
+                                     text: *const c_char, size: usize, max_length: i32,
+                                     report: *mut gf_pair_report,
+                                     out: *mut *mut gf_dataset) -> gf_status;
     pub fn gf_dataset_slice(dataset: *const gf_dataset, first: i64, count: i64,
                             out: *mut *mut gf_dataset) -> gf_status;
     pub fn gf_dataset_free(dataset: *mut gf_dataset);
@@ -271,7 +314,8 @@ extern "C" {
     pub fn gf_sample_pairs(context: *mut gf_context, seed: u64, pairs: i64, text: *mut c_char,
                            capacity: usize, length: *mut usize) -> gf_status;
 
-    pub fn gf_model_config_init(config: *mut gf_model_config, mixer: gf_mixer);
+    pub fn gf_model_config_init_sized(config: *mut gf_model_config, struct_size: usize,
+                                      mixer: gf_mixer);
     pub fn gf_model_config_count(context: *mut gf_context, config: *const gf_model_config,
                                  tensors: *mut i32, parameters: *mut i64) -> gf_status;
     pub fn gf_model_config_parameter(context: *mut gf_context, config: *const gf_model_config,
@@ -298,8 +342,10 @@ extern "C" {
                                     count: usize) -> gf_status;
     pub fn gf_model_forward(model: *mut gf_model, ids: *const i32, batch_size: i32, length: i32,
                             logits: *mut f32) -> gf_status;
+    pub fn gf_model_classify(model: *mut gf_model, ids: *const i32, lengths: *const i32,
+                             batch_size: i32, length: i32, logits: *mut f32) -> gf_status;
 
-    pub fn gf_train_options_init(options: *mut gf_train_options);
+    pub fn gf_train_options_init_sized(options: *mut gf_train_options, struct_size: usize);
     pub fn gf_trainer_create(model: *mut gf_model, dataset: *const gf_dataset,
                              options: *const gf_train_options,
                              out: *mut *mut gf_trainer) -> gf_status;

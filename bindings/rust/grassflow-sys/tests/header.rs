@@ -24,8 +24,12 @@ fn c_type(rust: &str) -> String {
     if let Some(target) = rust.strip_prefix("*const ") {
         return format!("const {}*", c_type(target));
     }
-    if let Some((element, count)) = rust.strip_prefix('[').and_then(|r| r.split_once("; ")) {
-        return format!("{}[{}]", c_type(element), count.trim_end_matches(']'));
+    if let Some((element, count)) = rust.strip_prefix('[').and_then(|r| r.rsplit_once("; ")) {
+        let count = count.strip_suffix(']').expect("the end of an array");
+        let element = c_type(element);
+        // C writes the extents of arrays in arrays after their one element, the outermost first.
+        let (innermost, extents) = element.split_at(element.find('[').unwrap_or(element.len()));
+        return format!("{innermost}[{count}]{extents}");
     }
     match rust {
         "c_char" => "char",

@@ -23,7 +23,7 @@ pub struct ContextOptions {
 impl Default for ContextOptions {
     fn default() -> Self {
         let mut raw = sized!(gf_context_options);
-        unsafe { sys::gf_context_options_init(&mut raw) };
+        unsafe { sys::gf_context_options_init_sized(&mut raw, raw.struct_size) };
         ContextOptions {
             device: owned_text(raw.device),
             precision: None,
@@ -58,7 +58,7 @@ impl Context {
         let precision = options.precision.as_ref().map(|p| c_text("precision", p)).transpose()?;
         let attention = options.attention.as_ref().map(|a| c_text("attention", a)).transpose()?;
         let mut raw = sized!(gf_context_options);
-        unsafe { sys::gf_context_options_init(&mut raw) };
+        unsafe { sys::gf_context_options_init_sized(&mut raw, raw.struct_size) };
         raw.device = device.as_ptr();
         raw.precision = precision.as_ref().map_or(null(), |p| p.as_ptr());
         raw.threads = options.threads;

@@ -16,7 +16,8 @@
 //! ```
 //!
 //! Shapes are written with B sequences, T tokens of one sequence, a vocabulary of V and a width of
-//! D; matrices are row-major. Losses are in nats per predicted token. Sizes, counts and steps have
+//! D; matrices are row-major. Losses are in nats per predicted token,
+//! or per pair. Sizes, counts and steps have
 //! the types that they have in C, so that a wrong one meets the library's own check, whose text
 //! names it.
 //!
@@ -34,6 +35,7 @@
 
 #![warn(missing_docs)]
 
+mod config;
 mod context;
 mod dataset;
 mod error;
@@ -42,10 +44,11 @@ mod native;
 mod tokenizer;
 mod trainer;
 
+pub use config::{Mixer, ModelConfig, WindowSchedule};
 pub use context::{Context, ContextOptions, ProfileEntry};
-pub use dataset::{Dataset, DatasetInfo, TextFormat};
+pub use dataset::{Dataset, DatasetInfo, PairReport, TextFormat, SNLI_CLASSES};
 pub use error::{Error, Result, Status};
-pub use model::{EvalReport, Mixer, Model, ModelConfig, Parameter, WindowSchedule};
+pub use model::{EvalReport, Model, Parameter};
 pub use tokenizer::{Special, SpecialIds, Tokenizer};
 pub use trainer::{Outcome, Schedule, TrainOptions, TrainReport, TrainState, Trainer};
 

@@ -1,158 +1,13 @@
 use std::path::Path;
-use std::ptr::{null, null_mut};
+use std::ptr::null;
 
 use grassflow_sys as sys;
 
+use crate::config::ModelConfig;
 use crate::context::Context;
 use crate::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::native::{c_path, c_text, fill, owned_text, sized, Handle};
-
-/// What mixes tokens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mixer {
-    /// Pluecker coordinates of token pairs.
-    Grassmann,
-    /// Causal multi-head attention.
-    Transformer,
-}
-
-/// Which offsets a Grassmann layer looks back by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WindowSchedule {
-    /// Every layer has the whole list.
-    All,
-    /// The list divided over the layers, in order.
-    PerLayer,
-}
-
-/// The shape of a model.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ModelConfig {
-    /// What mixes tokens.
-    pub mixer: Mixer,
-    /// V; no default: must be set, at least 1.
-    pub vocab_size: i32,
-    /// Longest sequence: learned positions.
-    pub max_seq_len: i32,
-    /// Blocks.
-    pub num_layers: i32,
-    /// Model width.
-    pub model_dim: i32,
-    /// Heads; a divisor of `model_dim` (transformer only).
-    pub num_heads: i32,
-    /// Reduced width, at least 2 (Grassmann only).
-    pub reduced_dim: i32,
-    /// Feed-forward width.
-    pub ff_dim: i32,
-    /// 0: language model; else the classes of a pair classifier.
-    pub num_classes: i32,
-    /// Probability, from 0 to below 1.
-    pub dropout: f32,
-    /// Which layer has which of `windows`.
-    pub window_schedule: WindowSchedule,
-    /// Offsets, each at least 1, 64 at most; empty: 1, 2, 4, 8, 12, 16.
-    pub windows: Vec<i32>,
-}
-
-impl ModelConfig {
-    /// The defaults of a mixer. The vocabulary stays 0: set it.
-    pub fn new(mixer: Mixer) -> ModelConfig {
-        let mut raw = sized!(gf_model_config);
-        let mixer = match mixer {
-            Mixer::Grassmann => sys::GF_MIXER_GRASSMANN,
-            Mixer::Transformer => sys::GF_MIXER_TRANSFORMER,
-        };
-        unsafe { sys::gf_model_config_init(&mut raw, mixer) };
-        ModelConfig::from_raw(&raw)
-    }
-
-    /// Number of scalars of all parameters; no model is made. Fails with `InvalidArgument`, which
-    /// names the field.
-    pub fn count_parameters(&self, context: &Context) -> Result<i64> {
-        let mut count = 0;
-        let raw = self.to_raw()?;
-        let shared = &context.shared;
-        shared.check(unsafe {
-            sys::gf_model_config_count(shared.raw(), &raw, null_mut(), &mut count)
-        })?;
-        Ok(count)
-    }
-
-    /// Bytes that a model takes, and that its training takes with batches of `batch_size` sequences
-    /// of `length` ids; no model is made.
-    pub fn bytes(&self, context: &Context, batch_size: i32, length: i32) -> Result<(i64, i64)> {
-        let (mut model, mut training) = (0, 0);
-        let raw = self.to_raw()?;
-        let shared = &context.shared;
-        shared.check(unsafe {
-            sys::gf_model_config_bytes(
-                shared.raw(),
-                &raw,
-                batch_size,
-                length,
-                &mut model,
-                &mut training,
-            )
-        })?;
-        Ok((model, training))
-    }
-
-    fn from_raw(raw: &sys::gf_model_config) -> ModelConfig {
-        let windows = raw.num_windows.clamp(0, sys::GF_MAX_WINDOWS as i32) as usize;
-        ModelConfig {
-            mixer: match raw.mixer {
-                sys::GF_MIXER_TRANSFORMER => Mixer::Transformer,
-                _ => Mixer::Grassmann,
-            },
-            vocab_size: raw.vocab_size,
-            max_seq_len: raw.max_seq_len,
-            num_layers: raw.num_layers,
-            model_dim: raw.model_dim,
-            num_heads: raw.num_heads,
-            reduced_dim: raw.reduced_dim,
-            ff_dim: raw.ff_dim,
-            num_classes: raw.num_classes,
-            dropout: raw.dropout,
-            window_schedule: match raw.window_schedule {
-                sys::GF_WINDOWS_PER_LAYER => WindowSchedule::PerLayer,
-                _ => WindowSchedule::All,
-            },
-            windows: raw.windows[..windows].to_vec(),
-        }
-    }
-
-    fn to_raw(&self) -> Result<sys::gf_model_config> {
-        let mut raw = sized!(gf_model_config);
-        if self.windows.len() > raw.windows.len() {
-            return Err(Error::invalid_argument(format!(
-                "windows has {} entries, expected {} at most",
-                self.windows.len(),
-                raw.windows.len()
-            )));
-        }
-        raw.mixer = match self.mixer {
-            Mixer::Grassmann => sys::GF_MIXER_GRASSMANN,
-            Mixer::Transformer => sys::GF_MIXER_TRANSFORMER,
-        };
-        raw.vocab_size = self.vocab_size;
-        raw.max_seq_len = self.max_seq_len;
-        raw.num_layers = self.num_layers;
-        raw.model_dim = self.model_dim;
-        raw.num_heads = self.num_heads;
-        raw.reduced_dim = self.reduced_dim;
-        raw.ff_dim = self.ff_dim;
-        raw.num_classes = self.num_classes;
-        raw.dropout = self.dropout;
-        raw.window_schedule = match self.window_schedule {
-            WindowSchedule::All => sys::GF_WINDOWS_ALL,
-            WindowSchedule::PerLayer => sys::GF_WINDOWS_PER_LAYER,
-        };
-        raw.num_windows = self.windows.len() as i32;
-        raw.windows[..self.windows.len()].copy_from_slice(&self.windows);
-        Ok(raw)
-    }
-}
 
 /// Name and shape of one parameter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -171,18 +26,26 @@ impl Parameter {
 }
 
 /// What an evaluation found.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EvalReport {
-    /// Mean cross-entropy over all predicted tokens, nats.
+    /// Mean cross-entropy over all predicted tokens, or over all pairs, nats.
     pub loss: f64,
     /// exp(loss)
     pub perplexity: f64,
-    /// Chunks.
+    /// Chunks or pairs.
     pub sequences: i64,
-    /// Predicted tokens: sequences * (length - 1).
+    /// Predicted tokens: sequences * (length - 1); of pairs all ids.
     pub tokens: i64,
     /// Wall-clock time.
     pub seconds: f64,
+    /// Share of the pairs whose class has the largest logit; 0 for a language model.
+    pub accuracy: f64,
+    /// Pairs of each class; empty for a language model, like what follows.
+    pub class_counts: Vec<i64>,
+    /// Share of a class's pairs that are predicted so; 0 where there are none.
+    pub class_accuracy: Vec<f64>,
+    /// `confusion[i][j]`: pairs of class i predicted as class j.
+    pub confusion: Vec<Vec<i64>>,
 }
 
 /// Parameters of one model on a context's device.
@@ -307,13 +170,7 @@ impl Model {
 
     /// [`Model::forward`] into a slice of B * T * V values.
     pub fn forward_into(&self, ids: &[i32], batch_size: i32, logits: &mut [f32]) -> Result<()> {
-        let rows = usize::try_from(batch_size).unwrap_or(0);
-        if rows == 0 || ids.is_empty() || ids.len() % rows != 0 {
-            return Err(Error::invalid_argument(format!(
-                "{} ids are no {batch_size} sequences of equal length",
-                ids.len()
-            )));
-        }
+        let length = sequence_length(ids, batch_size)?;
         let expected = ids.len().saturating_mul(self.config()?.vocab_size as usize);
         if logits.len() != expected {
             return Err(Error::invalid_argument(format!(
@@ -321,25 +178,54 @@ impl Model {
                 logits.len()
             )));
         }
-        let length = i32::try_from(ids.len() / rows).unwrap_or(i32::MAX);
+        let logits = logits.as_mut_ptr();
         self.check(unsafe {
-            sys::gf_model_forward(self.raw(), ids.as_ptr(), batch_size, length, logits.as_mut_ptr())
+            sys::gf_model_forward(self.raw(), ids.as_ptr(), batch_size, length, logits)
         })
     }
 
-    /// Mean loss over a dataset, without dropout, `batch_size` sequences at a time; 0: 32. Fails
-    /// with `InvalidArgument` or `OutOfMemory`.
+    /// Logits \[B, C\] of a classifier's C classes for sequences \[B, T\], without dropout;
+    /// `lengths` \[B\] are the ids that count of each, `None`: all. Fails with `InvalidArgument`,
+    /// which names the id or length and its place, or the size.
+    pub fn classify(
+        &self,
+        ids: &[i32],
+        lengths: Option<&[i32]>,
+        batch_size: i32,
+    ) -> Result<Vec<f32>> {
+        let length = sequence_length(ids, batch_size)?;
+        let rows = batch_size as usize;
+        if lengths.map_or(false, |lengths| lengths.len() != rows) {
+            return Err(Error::invalid_argument(format!("lengths are not {batch_size}")));
+        }
+        let lengths = lengths.map_or(null(), |lengths| lengths.as_ptr());
+        let mut logits = vec![0.0; rows * self.config()?.num_classes as usize];
+        let out = logits.as_mut_ptr();
+        self.check(unsafe {
+            sys::gf_model_classify(self.raw(), ids.as_ptr(), lengths, batch_size, length, out)
+        })?;
+        Ok(logits)
+    }
+
+    /// Mean loss over a dataset, without dropout, `batch_size` sequences at a time; 0: 32. Of a
+    /// classifier also how often it is right. Fails with `InvalidArgument` or `OutOfMemory`.
     pub fn evaluate(&self, dataset: &Dataset, batch_size: i32) -> Result<EvalReport> {
         let mut report = sized!(gf_eval_report);
         self.check(unsafe {
             sys::gf_eval(self.raw(), dataset.handle.raw(), batch_size, &mut report)
         })?;
+        let classes = report.num_classes as usize;
+        let row = |counts: &[i64; sys::GF_MAX_CLASSES]| counts[..classes].to_vec();
         Ok(EvalReport {
             loss: report.loss,
             perplexity: report.perplexity,
             sequences: report.sequences,
             tokens: report.tokens,
             seconds: report.seconds,
+            accuracy: report.accuracy,
+            class_counts: row(&report.class_counts),
+            class_accuracy: report.class_accuracy[..classes].to_vec(),
+            confusion: report.confusion[..classes].iter().map(row).collect(),
         })
     }
 
@@ -350,4 +236,16 @@ impl Model {
     fn check(&self, status: sys::gf_status) -> Result<()> {
         self.handle.check(status).map(drop)
     }
+}
+
+/// T of ids \[B, T\].
+fn sequence_length(ids: &[i32], batch_size: i32) -> Result<i32> {
+    let rows = usize::try_from(batch_size).unwrap_or(0);
+    if rows == 0 || ids.is_empty() || ids.len() % rows != 0 {
+        return Err(Error::invalid_argument(format!(
+            "{} ids are no {batch_size} sequences of equal length",
+            ids.len()
+        )));
+    }
+    Ok(i32::try_from(ids.len() / rows).unwrap_or(i32::MAX)) // too long in any case
 }

@@ -54,7 +54,7 @@ pub struct TrainOptions {
 impl Default for TrainOptions {
     fn default() -> Self {
         let mut raw = sized!(gf_train_options);
-        unsafe { sys::gf_train_options_init(&mut raw) };
+        unsafe { sys::gf_train_options_init_sized(&mut raw, raw.struct_size) };
         TrainOptions {
             batch_size: raw.batch_size,
             epochs: raw.epochs,
@@ -110,13 +110,13 @@ pub struct TrainReport {
     pub total_steps: i64,
     /// Epoch of this step, from 0.
     pub epoch: i32,
-    /// Mean cross-entropy of the batch before the update, nats per predicted token.
+    /// Mean cross-entropy of the batch before the update, nats per predicted token or per pair.
     pub loss: f64,
     /// Global L2 norm before clipping.
     pub gradient_norm: f64,
     /// Of this step's update.
     pub learning_rate: f64,
-    /// Ids of the batch.
+    /// Ids of the batch, padding left out.
     pub tokens: i64,
     /// Wall-clock time of this step.
     pub seconds: f64,
@@ -135,6 +135,8 @@ pub struct TrainState {
     pub epoch: i32,
     /// Mean loss of the steps of the epoch of the last step; 0 before the first.
     pub epoch_loss: f64,
+    /// Ids of the batches of all steps done, padding left out.
+    pub tokens: i64,
 }
 
 /// How [`Trainer::train`] ended.
@@ -154,8 +156,9 @@ pub struct Trainer {
 }
 
 impl Trainer {
-    /// Allocates all that training needs. Fails with `InvalidArgument`, which names the option, or
-    /// the id and its place, or with `OutOfMemory`.
+    /// Allocates all that training needs, on chunks for a language model and on pairs for a
+    /// classifier. Fails with `InvalidArgument`, which names the option, or the id or label and its
+    /// place, or with `OutOfMemory`.
     pub fn new(model: &Model, dataset: &Dataset, options: &TrainOptions) -> Result<Trainer> {
         let raw = options.to_raw();
         let handle = Handle::create(&model.handle.shared, sys::gf_trainer_free, |out| unsafe {
@@ -217,6 +220,7 @@ impl Trainer {
             steps_per_epoch: raw.steps_per_epoch,
             epoch: raw.epoch,
             epoch_loss: raw.epoch_loss,
+            tokens: raw.tokens,
         })
     }
 

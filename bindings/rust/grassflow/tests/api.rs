@@ -122,6 +122,47 @@ fn datasets_are_cut_and_sliced() {
 }
 
 #[test]
+fn pairs_have_labels_and_classifiers_tell_them() {
+    let context = context();
+    let bytes = Tokenizer::load(&context, "byte", None).unwrap();
+    let text = context.sample_pairs(1, 30).unwrap()
+        + "{\"gold_label\": \"-\", \"sentence1\": \"a\", \
+        \"sentence2\": \"b\"}\n";
+    let path = scratch("pairs.jsonl");
+    fs::write(&path, &text).unwrap();
+    let (data, report) = Dataset::from_snli_file(&context, &bytes, &path, LENGTH).unwrap();
+    assert_eq!((report.lines, report.pairs, report.unlabelled, report.cut), (31, 30, 1, 30));
+    assert_eq!(report.label_counts.iter().sum::<i64>(), 30);
+    let info = data.info().unwrap();
+    assert_eq!((info.chunks, &info.label_counts), (30, &report.label_counts));
+    let (_, same) = Dataset::from_snli_text(&context, &bytes, &text, LENGTH).unwrap();
+    assert_eq!(same, report);
+    let wrong = Dataset::from_snli_text(&context, &bytes, "{}", LENGTH);
+    assert_fails(wrong.map(drop), Status::Format, "line 1");
+
+    let labelled = [(vec![1, 2, 3], 0), (vec![4], 2)];
+    let pairs = Dataset::from_pairs(&context, labelled).unwrap().info().unwrap();
+    assert_eq!((pairs.ids, pairs.label_counts), (4, vec![1, 0, 1]));
+    assert_fails(Dataset::from_pairs(&context, [([1], 99)]), Status::InvalidArgument, "99");
+
+    let classifier = ModelConfig { num_classes: 3, ..config(Mixer::Grassmann) };
+    let model = Model::new(&context, &classifier, 1).unwrap();
+    let mut trainer = Trainer::new(&model, &data, &options(3)).unwrap();
+    assert_eq!(losses(&mut trainer).len(), 3);
+    let found = model.evaluate(&data, 0).unwrap();
+    assert_eq!(found.class_counts, report.label_counts);
+    let right: i64 = (0..3).map(|class| found.confusion[class][class]).sum();
+    assert_eq!(found.accuracy, right as f64 / 30.0);
+    assert_eq!(found.confusion.concat().iter().sum::<i64>(), 30);
+
+    let logits = model.classify(&[1, 2, 3, 4, 0, 0], Some(&[3, 1]), 2).unwrap(); // [2, 3]
+    let alone = model.classify(&[4], None, 1).unwrap();
+    assert!(logits[3..].iter().zip(&alone).all(|(a, b)| (a - b).abs() < 1e-5));
+    assert_fails(model.classify(&[1, 2], Some(&[1]), 2), Status::InvalidArgument, "lengths");
+    assert_fails(model.forward(&[1], 1), Status::InvalidArgument, "classif");
+}
+
+#[test]
 fn a_model_knows_its_configuration() {
     let context = context();
     let mut wanted = config(Mixer::Grassmann);
