@@ -8,7 +8,7 @@ install(TARGETS grassflow EXPORT grassflow
 install(FILES include/grassflow.h bindings/cpp/grassflow.hpp DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         COMPONENT development)
 if(GF_BUILD_STATIC)
-  install(FILES ${GF_ARCHIVE} DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
+  install(FILES ${PROJECT_BINARY_DIR}/src/libgrassflow.a DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT development)
 endif()
 if(GF_WITH_CUDA)  # without a link for linkers: libgrassflow opens it by its full name
   install(TARGETS grassflow_cuda LIBRARY DESTINATION ${CMAKE_INSTALL_LIBDIR} COMPONENT cuda

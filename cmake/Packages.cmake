@@ -4,7 +4,7 @@
 set(CPACK_GENERATOR DEB)
 set(CPACK_PACKAGE_NAME grassflow)
 set(CPACK_PACKAGE_VENDOR "The libgrassflow authors")
-set(CPACK_PACKAGE_DESCRIPTION_SUMMARY ${PROJECT_DESCRIPTION})
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "")  # each package begins with one of its own
 set(CPACK_PACKAGE_DIRECTORY ${PROJECT_BINARY_DIR}/packages)
 set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
 set(CPACK_STRIP_FILES ON)
@@ -30,27 +30,32 @@ set(same_version "(= ${PROJECT_VERSION}-${CPACK_DEBIAN_PACKAGE_RELEASE})")
 
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_NAME libgrassflow0)
 set(CPACK_DEBIAN_RUNTIME_PACKAGE_SECTION libs)
+# CPack would write scripts that call ldconfig, which is a trigger's work.
+foreach(component RUNTIME CUDA)
+  set(CPACK_DEBIAN_${component}_PACKAGE_CONTROL_EXTRA ${PROJECT_SOURCE_DIR}/cmake/debian/triggers
+      ${PROJECT_SOURCE_DIR}/cmake/debian/postinst ${PROJECT_SOURCE_DIR}/cmake/debian/postrm)
+endforeach()
 set(CPACK_DEBIAN_RUNTIME_DESCRIPTION "library that trains small language models
- Trains and evaluates the attention-free Grassmann-flow model and a
- transformer of the same size on the CPU, and on NVIDIA GPUs with
- libgrassflow-cuda. Results do not depend on the number of threads, and
- PyTorch reads the checkpoints.")
+Trains and evaluates the attention-free Grassmann-flow model and a
+transformer of the same size on the CPU, and on NVIDIA GPUs with
+libgrassflow-cuda. Results do not depend on the number of threads, and
+PyTorch reads the checkpoints.")
 
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_NAME libgrassflow-dev)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SECTION libdevel)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_SHLIBDEPS OFF)
 set(CPACK_DEBIAN_DEVELOPMENT_PACKAGE_DEPENDS "libgrassflow0 ${same_version}, libutf8proc-dev")
 set(CPACK_DEBIAN_DEVELOPMENT_DESCRIPTION "development files of libgrassflow
- The headers for C and C++, a static library, and what pkg-config and CMake
- need to find the library that trains small language models.")
+The headers for C and C++, a static library, and what pkg-config and CMake
+need to find the library that trains small language models.")
 
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME grassflow-tools)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS "libgrassflow0 ${same_version}")
 set(CPACK_DEBIAN_TOOLS_DESCRIPTION "train small language models from the shell
- The programs gf-train, gf-eval and gf-tokenize: training on WikiText-2, on
- any text or on an embedded sample corpus, with checkpoints that can be gone
- on from, and evaluation.")
+The programs gf-train, gf-eval and gf-tokenize: training on WikiText-2, on
+any text or on an embedded sample corpus, with checkpoints that can be gone
+on from, and evaluation.")
 
 # Of another version the library would refuse to load it, so the two go together. cuBLAS is NVIDIA's,
 # whose packages carry the toolkit's version in their names.
@@ -59,13 +64,13 @@ set(CPACK_DEBIAN_CUDA_PACKAGE_SECTION contrib/libs)
 set(CPACK_DEBIAN_CUDA_PACKAGE_DEPENDS "libgrassflow0 ${same_version}")
 if(GF_WITH_CUDA)
   get_filename_component(cublas_directory ${CUDA_cublasLt_LIBRARY} DIRECTORY)
-  set(CPACK_DEBIAN_CUDA_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${cublas_directory})
+  list(APPEND CPACK_DEBIAN_PACKAGE_SHLIBDEPS_PRIVATE_DIRS ${cublas_directory})
   set(CPACK_DEBIAN_CUDA_PACKAGE_RECOMMENDS
       libcublas-${CUDAToolkit_VERSION_MAJOR}-${CUDAToolkit_VERSION_MINOR})
 endif()
 set(CPACK_DEBIAN_CUDA_DESCRIPTION "CUDA backend of libgrassflow
- Opened by libgrassflow when a GPU is asked for. Needs an NVIDIA GPU of
- compute capability 8.0 or later, its driver, and cuBLAS.")
+Opened by libgrassflow when a GPU is asked for. Needs an NVIDIA GPU of
+compute capability 8.0 or later, its driver, and cuBLAS.")
 
 # Each package says what it is under and what changed. Code of others that is compiled in or linked in
 # comes with the terms it has on the machine of the build.

@@ -42,7 +42,10 @@ readonly EPOCH='^train/one_epoch$'
 # run (tests/gpu/run.sh does that), and each further one takes minutes.
 readonly CUDA=-DGF_CUDA_ARCHITECTURES=90a-real
 
-plain() { build_and_test build . '^$' "$CUDA"; }
+# With /usr as prefix, which is where the Debian packages that one test makes have their files.
+readonly RELEASED=(-DCMAKE_INSTALL_PREFIX=/usr -DGF_BUILD_DOCS=ON)
+
+plain() { build_and_test build . '^$' "$CUDA" "${RELEASED[@]}"; }
 asan() { build_and_test build-asan . "$EPOCH" "${SANITIZED[@]}" -DGF_SANITIZE=address,undefined; }
 tsan() {
   build_and_test build-tsan '^(base/thread_pool|data/|cpu/|ops/|train/|api/)' "$EPOCH" \

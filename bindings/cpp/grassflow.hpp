@@ -56,7 +56,7 @@ struct TrainOptions : gf_train_options {
   TrainOptions() { gf_train_options_init(this); }
 };
 
-/** @brief Whether tokens that are no text are written or left out. @since 0.1 */
+/** @brief Whether special tokens are written. @since 0.1 */
 enum class Special : uint32_t {
   keep = 0,            /**< [CLS] and [SEP] around a text; special tokens in decoded text */
   omit = GF_NO_SPECIAL /**< none of them */
@@ -206,8 +206,7 @@ class Tokenizer {
                                                  capacity, count));
         });
   }
-  /** @brief The text that ids stand for. @param ids Each below V. @param special Whether special
-   * tokens are written. @return UTF-8 as far as the ids make it so. */
+  /** @brief The text of ids. @param ids Each below V. @param special As written. @return UTF-8. */
   std::string decode(std::span<const int32_t> ids, Special special = Special::keep) const {
     return detail::filled<std::string>('\0', [&](char* out, size_t capacity, size_t* length) {
       handle_.check(gf_tokenizer_decode(get(), ids.data(), ids.size(),
@@ -238,8 +237,7 @@ class Dataset {
           return gf_dataset_from_text_file(context.get(), tokenizer.get(), path.c_str(), format,
                                            length, out);
         }) {}
-  /** @brief A run of its chunks. @param first First chunk. @param count Chunks. @return Shares the
-   * ids. */
+  /** @brief A run of its chunks. @param first First one. @param count Chunks. @return The run. */
   Dataset slice(int64_t first, int64_t count) const {
     return Dataset(Native(handle_.context(), [&](gf_dataset** out) {
       return gf_dataset_slice(get(), first, count, out);

@@ -110,8 +110,8 @@ def main():
     if len(sys.argv) != 4 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     problems = commands[sys.argv[1]](*sys.argv[2:])
-    print("\n".join(problems))
-    sys.exit(1 if problems else 0)
+    if problems:
+        sys.exit("\n".join(problems))
 
 
 main()

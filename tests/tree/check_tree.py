@@ -35,10 +35,11 @@ MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 LONG_FILES = {"include/grassflow.h"}  # the manual
 
-SOURCES = (".h", ".c", ".cc", ".cu", ".cuh", ".py", ".sh", ".rs", ".go")
+SOURCES = (".h", ".hpp", ".c", ".cc", ".cu", ".cuh", ".py", ".sh", ".rs", ".go")
 
 # What the READMEs show of each binding, here as it is compiled and run.
 QUICK_EXAMPLES = {
+    "cpp": "examples/quick.cc",
     "rust": "grassflow/examples/quick.rs",
     "go": "examples/quick/main.go",
     "python": "examples/quick.py",
@@ -84,7 +85,7 @@ def includes(tree):
                 continue
             if area(match[1]) not in [own, "grassflow.h", "build_id.h", *allowed]:
                 yield f"{path}:{number}: {own} must not include {match[1]}"
-    for path, text in tree.files("tools", "bindings", "examples", suffixes=(".h", ".c", ".cc")):
+    for path, text in tree.files("tools", "bindings", "examples", suffixes=(".h", ".hpp", ".c", ".cc")):
         for number, line in enumerate(text.split("\n"), 1):
             match = re.match(r'\s*#\s*include\s+"([^"]+)"', line)
             if match and not (tree.root / path).parent.joinpath(match[1]).exists():
@@ -142,7 +143,7 @@ def lengths(tree):
         count = text.count("\n")
         if count > MAX_FILE_LINES and path not in LONG_FILES:
             yield f"{path}: {count} lines, of {MAX_FILE_LINES} at most"
-        if path.endswith((".h", ".c", ".cc", ".cu", ".cuh")):
+        if path.endswith((".h", ".hpp", ".c", ".cc", ".cu", ".cuh")):
             for number, length in functions(text):
                 if length > MAX_FUNCTION_LINES:
                     yield f"{path}:{number}: function of {length} lines, of {MAX_FUNCTION_LINES} at most"
@@ -168,17 +169,17 @@ def operations(tree):
 
 def documents(tree):
     """READMEs show the examples that are compiled and run; what a page links to is there."""
-    shown = [("README.md", "examples/train_text.c")]
+    shown = [("README.md", "examples/quick.c")]
     for language, example in QUICK_EXAMPLES.items():
         for page in ("README.md", f"bindings/{language}/README.md"):
             shown.append((page, f"bindings/{language}/{example}"))
     for page, example in shown:
         if (tree.root / example).read_text() not in (tree.root / page).read_text():
             yield f"{page}: does not show {example} as it is"
-    pages = [tree.root.glob("*.md"), tree.root.glob("docs/*.md"), tree.root.glob("bindings/*/*.md")]
+    pages = [tree.root.glob("*.md"), tree.root.glob("docs/**/*.md"), tree.root.glob("bindings/*/*.md")]
     for page in [page for group in pages for page in group]:
         prose = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.S | re.M)
-        for link in re.findall(r"\]\(([^)#:]+)\)", prose):
+        for link in re.findall(r"\]\((?!@)([^)#:]+)\)", prose):
             if not (page.parent / link).exists():
                 yield f"{page.relative_to(tree.root)}: links to {link}, which is not there"
 
