@@ -118,6 +118,6 @@ readonly build job work=$build/bindings
 readonly prefix=$work/prefix own=$work/$job
 mkdir -p "$own"
 unset PYTHONPATH GRASSFLOW_LIBRARY
-export PYTHONDONTWRITEBYTECODE=1
+export PYTHONDONTWRITEBYTECODE=1 PIP_ROOT_USER_ACTION=ignore
 [[ $job == c ]] || find_installed
 "$job"

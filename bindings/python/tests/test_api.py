@@ -319,6 +319,23 @@ class Lifetimes(ApiTest):
         gc.collect()
         self.assertGreater(self.model().evaluate(self.data).loss, 0)
 
+    def test_a_child_process_makes_its_own(self):
+        model = self.model()
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                model.evaluate(self.data)
+            except gf.InvalidArgumentError as error:
+                model.close()
+                with gf.Context(threads=1) as own:
+                    fine = gf.Model(own, small_config()).forward([1]).shape == (1, 256)
+                status = 0 if fine and "fork" in str(error) else 2
+            finally:
+                os._exit(status)
+        self.assertEqual(os.waitpid(child, 0)[1], 0)
+        self.assertGreater(model.evaluate(self.data).loss, 0)
+
     def test_threads_take_turns(self):
         other = gf.Context(threads=1)
         models = [self.model(), gf.Model(other, small_config(), 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 import weakref
 from collections import deque
@@ -36,7 +37,8 @@ class Shared:
         # A lock that its own thread may take again: a collection inside a turn may free handles.
         self.turn = threading.RLock()
         self._dead: Dead = deque()
-        weakref.finalize(self, _end_context, raw, self._dead).atexit = False
+        self._process = os.getpid()
+        weakref.finalize(self, _end_context, raw, self._dead, self._process).atexit = False
 
     def check(self, status: int) -> int:
         """The status of a call that did not fail; within the turn."""
@@ -46,14 +48,21 @@ class Shared:
 
     def end(self, free: Callable[[int], None], raw: int) -> None:
         """Frees a handle now, or when another thread ends its turn: a finalizer may run anywhere
-        and must not wait.
+        and must not wait. What was made before a fork, the child may not free.
         """
+        if os.getpid() != self._process:
+            return
         self._dead.append((free, raw))
         if self.turn.acquire(blocking=False):
             try:
                 self.bury()
             finally:
                 self.turn.release()
+
+    def check_process(self) -> None:
+        """Raises in a child process, where the threads of the context do not exist."""
+        if os.getpid() != self._process:
+            raise InvalidArgumentError("a handle from before fork(): a child process makes its own")
 
     def bury(self) -> None:
         """Frees what had to wait; within the turn."""
@@ -66,9 +75,10 @@ def _bury(dead: Dead) -> None:
         free(raw)
 
 
-def _end_context(raw: int, dead: Dead) -> None:
-    _bury(dead)
-    library.gf_context_free(raw)
+def _end_context(raw: int, dead: Dead, process: int) -> None:
+    if os.getpid() == process:
+        _bury(dead)
+        library.gf_context_free(raw)
 
 
 class Handle:
@@ -110,6 +120,7 @@ class Handle:
         handles = [self, *(a for a in arguments if isinstance(a, Handle))]
         contexts = sorted((handle._shared for handle in handles), key=lambda s: s.order)
         first, last = contexts[0], contexts[-1]  # no call takes more than two handles
+        first.check_process()  # before the turn, which a thread of the parent may have
         with first.turn, last.turn:
             try:
                 return function(*(a._open() if isinstance(a, Handle) else a
