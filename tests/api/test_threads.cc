@@ -39,7 +39,7 @@ struct Training {
   gf_trainer* trainer = nullptr;
 };
 
-constexpr int kSteps = 60;
+constexpr int kSteps = 12;
 constexpr gf_mixer kMixers[] = {GF_MIXER_GRASSMANN, GF_MIXER_TRANSFORMER};
 
 void two_contexts_train_at_once_as_they_do_alone(void**) {
