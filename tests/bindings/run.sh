@@ -7,7 +7,7 @@ usage() {
   cat <<'END'
 Usage: tests/bindings/run.sh BUILD JOB
 
-BUILD is a build directory; all that is made goes below BUILD/bindings. JOBs:
+BUILD is a build directory; all that is made goes below BUILD/installed. JOBs:
 
   c       installs the build into a prefix there and runs the C example: what
           it prints and saves is what the others have to print and save
@@ -114,7 +114,7 @@ find_installed() {
 [[ $# -eq 2 && $2 =~ ^(c|rust|go|python|lint)$ ]] || { usage >&2; exit 2; }
 build=$(cd "$1" && pwd)
 job=$2
-readonly build job work=$build/bindings
+readonly build job work=$build/installed
 readonly prefix=$work/prefix own=$work/$job
 mkdir -p "$own"
 unset PYTHONPATH GRASSFLOW_LIBRARY
