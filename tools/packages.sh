@@ -8,7 +8,8 @@ packages_for() {
     build) echo cmake ninja-build g++ libopenblas-serial-dev libutf8proc-dev nlohmann-json3-dev \
       libcli11-dev ;;
     tests) echo "$(packages_for build)" libcmocka-dev libpcre2-dev xz-utils python3 clang doxygen \
-      abigail-tools pkg-config dpkg-dev fakeroot file ;;
+      abigail-tools pkg-config dpkg-dev fakeroot file \
+      cargo golang-go python3-numpy python3-pip python3-setuptools python3-wheel ;;
     docs) echo "$(packages_for build)" doxygen ;;
     *)
       echo "packages.sh: no packages are listed for '$1': expected build, tests or docs" >&2
@@ -20,9 +21,10 @@ packages_for() {
 # A program counts wherever it came from, a library only as a package.
 has_package() {
   case $1 in
-    cmake | g++ | python3 | clang | doxygen | pkg-config | file) command -v "$1" ;;
+    cmake | g++ | python3 | clang | doxygen | pkg-config | file | cargo) command -v "$1" ;;
     ninja-build) command -v ninja ;;
     xz-utils) command -v xz ;;
+    golang-go) command -v gofmt ;;
     *) [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]] ;;
   esac >/dev/null
 }

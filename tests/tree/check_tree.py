@@ -35,11 +35,14 @@ MAX_FILE_LINES = 400
 MAX_FUNCTION_LINES = 60
 LONG_FILES = {"include/grassflow.h"}  # the manual
 
-SOURCES = (".h", ".hpp", ".c", ".cc", ".cu", ".cuh", ".py", ".sh")
+SOURCES = (".h", ".hpp", ".c", ".cc", ".cu", ".cuh", ".py", ".sh", ".rs", ".go")
 
 # What the READMEs show of each binding, here as it is compiled and run.
 QUICK_EXAMPLES = {
     "cpp": "examples/quick.cc",
+    "rust": "grassflow/examples/quick.rs",
+    "go": "examples/quick/main.go",
+    "python": "examples/quick.py",
 }
 
 

@@ -1,0 +1,3 @@
+module grassflow
+
+go 1.19
