@@ -18,8 +18,6 @@ namespace tools {
 namespace fs = std::filesystem;
 namespace {
 
-constexpr int kNotStarted = 127;  // exit status, as of a shell
-
 int exit_status(int status) {
   return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
 }
@@ -37,7 +35,7 @@ int wait_for(pid_t id) {
   static constexpr char kText[] = ": cannot be started\n";
   const bool said = write(STDERR_FILENO, arguments[0], std::strlen(arguments[0])) > 0 &&
                     write(STDERR_FILENO, kText, sizeof kText - 1) > 0;
-  _exit(said ? kNotStarted : kNotStarted - 1);
+  _exit(said ? kNotStarted : 1);
 }
 
 std::vector<char*> arguments_of(const std::vector<std::string>& command) {
@@ -92,13 +90,14 @@ void Process::interrupt() const {
   if (id_ > 0) kill(id_, SIGINT);
 }
 
-Finished run_to_end(const std::vector<std::string>& command) {
+Finished run_to_end(const std::vector<std::string>& command, const fs::path& directory) {
   const std::vector<char*> arguments = arguments_of(command);
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) throw Failure(std::string("pipe: ") + std::strerror(errno));
   const pid_t id = fork();
   if (id == 0) {
     dup2(ends[1], STDOUT_FILENO);
+    if (chdir(directory.c_str()) != 0) _exit(1);
     become(arguments.data());
   }
   const int reason = errno;

@@ -33,7 +33,9 @@ struct Finished {
   int status;
   std::string output;
 };
-Finished run_to_end(const std::vector<std::string>& command);
+Finished run_to_end(const std::vector<std::string>& command,
+                    const std::filesystem::path& directory = ".");
+inline constexpr int kNotStarted = 127;  // exit status where there is no such program
 
 // The path of another of these programs: beside this one, else its plain name, found by the shell's
 // rule.

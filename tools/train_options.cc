@@ -223,6 +223,22 @@ Json to_json(const TrainOptions& options) {
   return json;
 }
 
+std::vector<std::string> flags_of(const Json& config) {
+  const TrainOptions options = from_json(config);
+  std::vector<GivenSetting> given;
+  std::vector<std::string> flags;
+  for (const Setting& s : settings()) {
+    const std::string text = to_text(s.get(options));
+    // Two decide about the others; those that are as the preset has them need no flag.
+    const bool decides = s.flag == "--preset" || s.flag == "--max-seq-len";
+    const bool differs = s.get(options) != s.get(resolve(given));
+    if (!s.fixed || !(decides || differs)) continue;
+    given.push_back({&s, text});
+    flags.insert(flags.end(), {s.flag, text});
+  }
+  return flags;
+}
+
 gf_model_config model_config(const Context& context, const TrainOptions& options,
                              int32_t vocab_size) {
   gf_model_config config;

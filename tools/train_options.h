@@ -75,6 +75,10 @@ TrainOptions resolve_resumed(const std::vector<GivenSetting>& given, const Json&
 
 Json to_json(const TrainOptions& options);
 
+// Flags that give a run the options of this config.json: the preset, and what differs from it.
+// Where the corpora lie is left out.
+std::vector<std::string> flags_of(const Json& config);
+
 // The library's structs. A shape that makes no model is a UsageError.
 gf_model_config model_config(const Context& context, const TrainOptions& options,
                              int32_t vocab_size);
