@@ -17,7 +17,7 @@ constexpr double kPublishedShare = 0.35;  // opacity of the bars of others
 BarChart::BarChart(const std::string& name, const std::string& title, const std::string& unit,
                    double shift)
     : picture_(name, kWidth, kHeight), shift_(shift) {
-  picture_.add("set title " + quoted(title) + " font ',16'");
+  picture_.add("set title " + quoted(title) + " font title_font");
   picture_.add("set ylabel " + quoted(unit));
   picture_.add("set bmargin at screen 0.2");
   picture_.add(
@@ -107,8 +107,8 @@ void BarChart::plot(const std::string& marks_title) {
   }
   if (!marks_.empty()) {
     picture_.add_data("$marks", marks_);
-    above.push_back("$marks using 1:2 with points pt 13 ps 2.4 lc rgb '#ffffff' notitle");
-    above.push_back("$marks using 1:2 with points pt 13 ps 1.6 lc rgb '#000000' title " +
+    above.push_back("$marks using 1:2 with points pt 13 ps 2.4*points lc rgb '#ffffff' notitle");
+    above.push_back("$marks using 1:2 with points pt 13 ps 1.6*points lc rgb '#000000' title " +
                     quoted(marks_title));
   }
   for (const bool below : {false, true}) {

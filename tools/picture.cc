@@ -15,6 +15,9 @@ Picture::Picture(std::string name, int width, int height) : name_(std::move(name
   add("set encoding utf8");
   add("if (type eq 'svg') { set terminal svg " + size + " font 'Arial,15' }");
   add("if (type eq 'png') { set terminal pngcairo " + size + " font 'Sans,12' }");
+  // What the two terminals take for a size differs.
+  add("points = type eq 'svg' ? 0.55 : 1");
+  add("title_font = type eq 'svg' ? ',20' : ',16'");
   add("set output '" + name_ + ".'.type");
   add("set border 3 lc rgb '#444444'");
   add("set tics nomirror");
