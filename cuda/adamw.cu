@@ -178,10 +178,10 @@ __global__ void __launch_bounds__(kThreads, 3) adamw_kernel(const __grid_constan
 // ---- End of a step ---------------------------------------------------------------------------
 
 __global__ void finish_step_kernel(const LossSum* loss, const double* squared_norm,
-                                   int64_t sequences, int64_t count, StepState* state,
-                                   StepResult* results, int64_t capacity) {
+                                   int64_t batches, StepState* state, StepResult* results,
+                                   int64_t capacity) {
   wait_for_inputs();
-  finish_step(*loss, *squared_norm, sequences, count, *state, results, capacity);
+  finish_step(*loss, *squared_norm, batches, *state, results, capacity);
   __threadfence_system();  // results are the host's memory
 }
 
@@ -223,11 +223,11 @@ void CudaOps::adamw(const Parameters& parameters, const AdamW& options, const St
          op);
 }
 
-void CudaOps::finish_step(const LossSum* loss, const double* squared_norm, int64_t sequences,
-                          int64_t count, StepState* state, StepResult* results, int64_t capacity) {
+void CudaOps::finish_step(const LossSum* loss, const double* squared_norm, int64_t batches,
+                          StepState* state, StepResult* results, int64_t capacity) {
   const Range range(device_, "finish_step");
-  launch(gpu_, "finish_step", finish_step_kernel, 1, 1, 0, loss, squared_norm, sequences, count,
-         state, results, capacity);
+  launch(gpu_, "finish_step", finish_step_kernel, 1, 1, 0, loss, squared_norm, batches, state,
+         results, capacity);
 }
 
 }  // namespace gf::cuda

@@ -20,8 +20,8 @@ class CudaOps final : public Ops {
   CudaOps(Gpu& gpu, Device& device, const CudaOptions& options);
   ~CudaOps() override;
 
-  void gather(const int32_t* chunks, int64_t count, int64_t sequences, int64_t length,
-              bool shuffled, const StepState* state, int32_t* ids) override;
+  void gather(const Bucket& bucket, const EpochOrder& order, const StepState* state,
+              const Batch& batch) override;
   void embed(const Batch& batch, const Param& tokens, const Param& positions,
              const Dropout& dropout, const Mat& x) override;
   void embed_backward(const Batch& batch, const Mat& dx, const Dropout& dropout,
@@ -62,12 +62,19 @@ class CudaOps final : public Ops {
                LossSum* loss) override;
   void lm_loss_backward(const Act& h, const Param& tokens, const Batch& batch, const Act& panel,
                         LossSum* loss, const Act& dh) override;
+  void classify(const Act& h, const Batch& batch, const Dropout& dropout, const Linear& layer,
+                const Mat& pooled, const Mat& logits) override;
+  void class_loss(const Mat& logits, const Batch& batch, LossSum* loss,
+                  int64_t* confusion) override;
+  void classify_backward(const Mat& pooled, const Mat& logits, const Batch& batch,
+                         const Dropout& dropout, const Linear& layer, LossSum* loss,
+                         const Act& dh) override;
   void settle() override;
   void squared_norm(const Mat& grad, double* out) override;
   void adamw(const Parameters& parameters, const AdamW& options, const StepState* state,
              const double* squared_norm, const LossSum* loss) override;
-  void finish_step(const LossSum* loss, const double* squared_norm, int64_t sequences,
-                   int64_t count, StepState* state, StepResult* results, int64_t capacity) override;
+  void finish_step(const LossSum* loss, const double* squared_norm, int64_t batches,
+                   StepState* state, StepResult* results, int64_t capacity) override;
 
   // What follows waits for all gradients of parameters.
   void join();

@@ -160,6 +160,7 @@ void run_backward(Gpu& gpu, const Operands& o) {
 }  // namespace
 
 void backward(Gpu& gpu, const Operands& o) {
+  if (backward_hopper(gpu, o)) return;
   if (o.length > Layout<64, 2>::kKeys || o.size > 64) {
     backward_split(gpu, o);
   } else if (o.size == 32) {

@@ -11,6 +11,8 @@ namespace gf::cuda::flash {
 
 // Of heads of any length, in two kernels.
 void backward_split(Gpu& gpu, const Operands& operands);
+// Of heads of size 64 on Hopper; otherwise it does nothing. Returns whether it was done.
+bool backward_hopper(Gpu& gpu, const Operands& operands);
 
 // What the backward pass needs of a row of queries: x = lse in base 2 and y = rowsum(dout out).
 // Beyond the last row x is infinite, which makes P zero there.

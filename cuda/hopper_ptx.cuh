@@ -208,6 +208,23 @@ GF_PRODUCT(192, GF_R96, 96, 97, 98, 99, GF_D64(0), GF_D32(64));
 GF_PRODUCT(232, GF_R116, 116, 117, 118, 119, GF_D64(0), GF_D32(64), GF_D16(96), GF_D4(112));
 GF_PRODUCT(256, GF_R128, 128, 129, 130, 131, GF_D64(0), GF_D64(64));
 
+// d = a b for a tile [64, 64] with 16 values of k.
+__device__ __forceinline__ void set_product(float (&d)[32], uint64_t a, uint64_t b) {
+  asm volatile("{ .reg .pred p; setp.ne.b32 p, 0, 0; "
+               "wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" GF_R32
+               "}, %32, %33, p, 1, 1, 0, 0; }"
+               : GF_D32(0)
+               : "l"(a), "l"(b));
+}
+// d += w b for a tile [64, 64] with 16 values of k: w from registers, as packed accumulators have
+// them, b with rows of k.
+__device__ __forceinline__ void add_from_registers(float (&d)[32], const uint32_t* w, uint64_t b) {
+  asm volatile("wgmma.mma_async.sync.aligned.m64n64k16.f32.bf16.bf16 {" GF_R32
+               "}, {%32, %33, %34, %35}, %36, 1, 1, 1, 1;"
+               : GF_D32(0)
+               : "r"(w[0]), "r"(w[1]), "r"(w[2]), "r"(w[3]), "l"(b));
+}
+
 #undef GF_PRODUCT
 #undef GF_D64
 #undef GF_D32

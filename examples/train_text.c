@@ -27,7 +27,7 @@ int main(int argc, char** argv) {
   check(gf_tokenizer_load(context, "byte", NULL, &tokenizer));
 
   gf_dataset *text, *train, *held_out;
-  gf_dataset_info info = {sizeof info, 0, 0, 0};
+  gf_dataset_info info = {.struct_size = sizeof info};
   check(gf_dataset_from_text_file(context, tokenizer, argv[1], GF_TEXT_PLAIN, 64, &text));
   check(gf_dataset_get_info(text, &info));
   const int64_t kept = info.chunks - info.chunks / 10;
@@ -50,7 +50,7 @@ int main(int argc, char** argv) {
   gf_status status = GF_OK;
   while (status == GF_OK) check(status = gf_train_step(trainer, NULL));
 
-  gf_eval_report held = {sizeof held, 0, 0, 0, 0, 0};
+  gf_eval_report held = {.struct_size = sizeof held};
   check(gf_eval(model, held_out, 0, &held));
   check(gf_model_save(model, argv[2]));
   printf("held-out perplexity %.3f per byte; the model is in %s\n", held.perplexity, argv[2]);

@@ -352,11 +352,19 @@ GF_API gf_status gf_tokenizer_decode(const gf_tokenizer* tokenizer, const int32_
 /** @} */
 
 /**
- * @name Datasets: chunks of L ids
+ * @name Datasets: chunks of L ids, or labelled pairs
  * @{
  */
 
-/** @brief A sequence of ids cut into chunks of equal length; never changes once made. @since 0.1 */
+/**
+ * @brief What to train on or to evaluate: a sequence of ids cut into chunks of equal length, or
+ *   sentence pairs of any length with a label each. Never changes once made.
+ *
+ * Pairs are kept in buckets of similar length, padded at the end to the longest of their bucket,
+ * and a batch is drawn from one bucket, so that little of it is padding. Results do not depend on
+ * the padding.
+ * @since 0.1
+ */
 typedef struct gf_dataset gf_dataset;
 
 /**
@@ -398,8 +406,87 @@ GF_API gf_status gf_dataset_from_text_file(gf_context* context, const gf_tokeniz
                                            const char* path, gf_text_format format, int32_t length,
                                            gf_dataset** out);
 
+/** @brief Most classes of a pair classifier. @since 0.1 */
+#define GF_MAX_CLASSES 16
+
+/** @brief Classes of SNLI, in the order in which they are numbered. @since 0.1 */
+enum {
+  GF_SNLI_ENTAILMENT = 0,
+  GF_SNLI_NEUTRAL = 1,
+  GF_SNLI_CONTRADICTION = 2,
+  GF_SNLI_CLASSES = 3
+};
+
 /**
- * @brief A run of a dataset's chunks as a dataset of its own, for example to hold out a part.
+ * @brief A dataset of pairs (or of any labelled sequences) in memory, which is copied.
+ * @param context Where errors go.
+ * @param ids The ids of all sequences, one after the other: the sum of @p lengths in all.
+ * @param lengths [count], ids of each sequence, at least 1.
+ * @param labels [count], class of each, 0 to GF_MAX_CLASSES - 1.
+ * @param count Number of sequences, at least 1.
+ * @param out Receives the dataset; end it with gf_dataset_free().
+ * @return GF_OK; GF_ERROR_INVALID_ARGUMENT (names the sequence and what is wrong with its length,
+ *   its label or an id).
+ * @since 0.1
+ */
+GF_API gf_status gf_dataset_from_pairs(gf_context* context, const int32_t* ids,
+                                       const int32_t* lengths, const int32_t* labels, size_t count,
+                                       gf_dataset** out);
+
+/** @brief What a file of pairs held. @since 0.1 */
+typedef struct gf_pair_report {
+  size_t struct_size; /**< set by the caller to sizeof(gf_pair_report) */
+  int64_t lines;      /**< lines that are not blank: pairs, kept or not */
+  int64_t pairs;      /**< pairs kept */
+  int64_t unlabelled; /**< pairs left out because their label is "-": the annotators disagreed */
+  int64_t empty;      /**< pairs kept of which a sentence is empty or only white space */
+  int64_t cut;        /**< pairs kept that were longer than allowed and cut, the longer sentence
+                           first */
+  int32_t longest;    /**< ids of the longest pair before any was cut */
+  double mean_length; /**< ids of a pair kept, on average */
+  int64_t label_counts[GF_MAX_CLASSES]; /**< pairs kept of each class */
+} gf_pair_report;
+
+/**
+ * @brief A dataset from SNLI's JSON lines (the original release or any file with its keys).
+ *
+ * Each line is an object with `gold_label` ("entailment", "neutral", "contradiction" or "-"),
+ * `sentence1` and `sentence2`; other keys are ignored. A pair becomes the ids of
+ * gf_tokenizer_encode_pair(). Blank lines are ignored.
+ * @param context Where errors go.
+ * @param tokenizer Turns the sentences into ids.
+ * @param path The file.
+ * @param max_length Longest pair in ids; longer ones are cut. At least 8.
+ * @param report Filled in; its struct_size must be set. NULL: not wanted.
+ * @param out Receives the dataset.
+ * @return GF_OK; GF_ERROR_NOT_FOUND; GF_ERROR_IO; GF_ERROR_FORMAT (file and line: no JSON object, a
+ *   missing sentence, an unknown label, a pair without any id); GF_ERROR_INVALID_ARGUMENT (no pair
+ *   at all, max_length).
+ * @since 0.1
+ */
+GF_API gf_status gf_dataset_from_snli_file(gf_context* context, const gf_tokenizer* tokenizer,
+                                           const char* path, int32_t max_length,
+                                           gf_pair_report* report, gf_dataset** out);
+
+/**
+ * @brief The same from text in memory, such as gf_sample_pairs() makes.
+ * @param context Where errors go.
+ * @param tokenizer Turns the sentences into ids.
+ * @param text JSON lines, @p size bytes.
+ * @param size Bytes of text.
+ * @param max_length Longest pair in ids; longer ones are cut. At least 8.
+ * @param report Filled in; its struct_size must be set. NULL: not wanted.
+ * @param out Receives the dataset.
+ * @return As gf_dataset_from_snli_file(), without its errors of files.
+ * @since 0.1
+ */
+GF_API gf_status gf_dataset_from_snli_text(gf_context* context, const gf_tokenizer* tokenizer,
+                                           const char* text, size_t size, int32_t max_length,
+                                           gf_pair_report* report, gf_dataset** out);
+
+/**
+ * @brief A run of a dataset's chunks or pairs, in their first order, as a dataset of its own, for
+ *   example to hold out a part.
  * @param dataset The whole.
  * @param first First chunk.
  * @param count Chunks, at least 1.
@@ -415,10 +502,16 @@ GF_API void gf_dataset_free(gf_dataset* dataset);
 
 /** @brief What a dataset holds. @since 0.1 */
 typedef struct gf_dataset_info {
-  size_t struct_size; /**< set by the caller to sizeof(gf_dataset_info) */
-  int64_t ids;        /**< ids of the text before it was cut, the dropped rest included */
-  int64_t chunks;     /**< chunks */
-  int32_t length;     /**< ids of one chunk */
+  size_t struct_size;    /**< set by the caller to sizeof(gf_dataset_info) */
+  int64_t ids;           /**< ids of the text before it was cut, the dropped rest included; of pairs
+                              all that were kept */
+  int64_t chunks;        /**< chunks or pairs */
+  int32_t length;        /**< ids of one chunk, or of the longest pair */
+  int32_t buckets;       /**< groups of one padded length: 1 for chunks */
+  int64_t tokens;        /**< ids of all chunks or pairs, padding left out */
+  int64_t padded_tokens; /**< the same with padding: what a pass over the data computes on */
+  int32_t num_labels;    /**< 0 for chunks, else one more than the largest label */
+  int64_t label_counts[GF_MAX_CLASSES]; /**< pairs of each class */
 } gf_dataset_info;
 
 /**
@@ -504,7 +597,8 @@ typedef struct gf_model_config {
   int32_t num_heads;   /**< H, divides D (transformer only); default 4 */
   int32_t reduced_dim; /**< r, at least 2 (Grassmann only); default 32 */
   int32_t ff_dim;      /**< F; default 1024 */
-  int32_t num_classes; /**< 0 (default): language model; else a pair classifier's classes */
+  int32_t num_classes; /**< 0 (default): language model; else a pair classifier's classes, at most
+                            GF_MAX_CLASSES */
   float dropout;       /**< probability, 0 <= p < 1; default 0.1 */
   gf_window_schedule window_schedule; /**< default GF_WINDOWS_ALL */
   int32_t num_windows; /**< entries of windows in use; 0 (default): 1, 2, 4, 8, 12, 16 */
@@ -691,7 +785,7 @@ GF_API gf_status gf_model_write_parameter(gf_model* model, const char* name, con
 
 /**
  * @brief Logits of every position, without dropout.
- * @param model A language model.
+ * @param model A language model; gf_model_classify() is for pair classifiers.
  * @param ids [B, T], each 0 to V - 1.
  * @param batch_size B, at least 1.
  * @param length T, 1 to max_seq_len.
@@ -702,6 +796,21 @@ GF_API gf_status gf_model_write_parameter(gf_model* model, const char* name, con
  */
 GF_API gf_status gf_model_forward(gf_model* model, const int32_t* ids, int32_t batch_size,
                                   int32_t length, float* logits);
+
+/**
+ * @brief Logits of the classes of each sequence, without dropout.
+ * @param model A pair classifier.
+ * @param ids [B, T], each 0 to V - 1. What stands behind a sequence's own ids does not matter.
+ * @param lengths [B], ids of each sequence, 1 to T; NULL: T each.
+ * @param batch_size B, at least 1.
+ * @param length T, 1 to max_seq_len.
+ * @param logits Receives [B, C] floats, C classes.
+ * @return GF_OK; GF_ERROR_INVALID_ARGUMENT (names the id or length and its place, or the size; or
+ *   the model is a language model); GF_ERROR_OUT_OF_MEMORY.
+ * @since 0.1
+ */
+GF_API gf_status gf_model_classify(gf_model* model, const int32_t* ids, const int32_t* lengths,
+                                   int32_t batch_size, int32_t length, float* logits);
 
 /** @} */
 
@@ -729,10 +838,11 @@ typedef struct gf_train_report {
   int64_t step;        /**< steps done, this one included */
   int64_t total_steps; /**< steps of the whole training */
   int32_t epoch;       /**< epoch of this step, from 0 */
-  double loss; /**< mean cross-entropy of the batch, nats per predicted token, before the update */
+  double loss; /**< mean cross-entropy of the batch, nats per predicted token or per pair, before
+                    the update */
   double gradient_norm; /**< global L2 norm before clipping */
   double learning_rate; /**< of this step's update */
-  int64_t tokens;       /**< B * T of this step */
+  int64_t tokens;       /**< ids of this step's batch, padding left out */
   double seconds;       /**< wall-clock time of this step */
 } gf_train_report;
 
@@ -773,11 +883,12 @@ GF_API void gf_train_options_init(gf_train_options* options);
 /**
  * @brief Starts training. Allocates all that training needs.
  * @param model Updated by every step.
- * @param dataset Chunks to train on; their length must not exceed max_seq_len, their ids not V - 1.
+ * @param dataset What to train on, chunks for a language model and pairs for a classifier; lengths
+ *   must not exceed max_seq_len, ids not V - 1, labels not C - 1.
  * @param options NULL for the defaults; copied.
  * @param out Receives the trainer; end it with gf_trainer_free().
- * @return GF_OK; GF_ERROR_INVALID_ARGUMENT (names the option, or the id and its place);
- *   GF_ERROR_OUT_OF_MEMORY (says how much).
+ * @return GF_OK; GF_ERROR_INVALID_ARGUMENT (names the option, the id or label and its place, or
+ * that the dataset is not of the model's kind); GF_ERROR_OUT_OF_MEMORY (says how much).
  * @since 0.1
  */
 GF_API gf_status gf_trainer_create(gf_model* model, const gf_dataset* dataset,
@@ -810,6 +921,7 @@ typedef struct gf_train_state {
   int32_t epoch;           /**< epoch of the next step, from 0 */
   double
       epoch_loss; /**< mean loss of the steps of the epoch of the last step; 0 before the first */
+  int64_t tokens; /**< ids of the batches of all steps done, padding left out */
 } gf_train_state;
 
 /**
@@ -850,18 +962,26 @@ GF_API gf_status gf_checkpoint_load(gf_trainer* trainer, const char* path);
 
 /** @brief What an evaluation found. @since 0.1 */
 typedef struct gf_eval_report {
-  size_t struct_size; /**< set by the caller to sizeof(gf_eval_report) */
-  double loss;        /**< mean cross-entropy over all predicted tokens, nats */
-  double perplexity;  /**< exp(loss) */
-  int64_t sequences;  /**< chunks */
-  int64_t tokens;     /**< predicted tokens: sequences * (length - 1) */
-  double seconds;     /**< wall-clock time */
+  size_t struct_size;  /**< set by the caller to sizeof(gf_eval_report) */
+  double loss;         /**< mean cross-entropy over all predicted tokens, or over all pairs, nats */
+  double perplexity;   /**< exp(loss) */
+  int64_t sequences;   /**< chunks or pairs */
+  int64_t tokens;      /**< predicted tokens: sequences * (length - 1); of pairs all ids */
+  double seconds;      /**< wall-clock time */
+  double accuracy;     /**< share of the pairs whose class has the largest logit (the first of equal
+                            ones); 0 for a language model, as all that follows */
+  int32_t num_classes; /**< C of the classifier */
+  int64_t class_counts[GF_MAX_CLASSES];  /**< pairs of each class */
+  double class_accuracy[GF_MAX_CLASSES]; /**< share of a class's pairs that are predicted so; 0
+                                            where there are none */
+  int64_t confusion[GF_MAX_CLASSES][GF_MAX_CLASSES]; /**< pairs of class i predicted as class j */
 } gf_eval_report;
 
 /**
- * @brief Mean loss of a language model over a dataset, without dropout.
+ * @brief Mean loss of a model over a dataset, without dropout; of a pair classifier also how often
+ * it is right.
  * @param model The model; not changed.
- * @param dataset Chunks no longer than max_seq_len, ids below V.
+ * @param dataset As for gf_trainer_create().
  * @param batch_size Sequences at a time; 0: 32. The result depends on it in rounding only.
  * @param out Filled in; its struct_size must be set.
  * @return GF_OK; GF_ERROR_INVALID_ARGUMENT; GF_ERROR_OUT_OF_MEMORY.

@@ -26,16 +26,42 @@ struct StepState {
   uint64_t seed = 0;
   int64_t step = 0;     // steps done
   int64_t epoch = 0;    // epochs done
-  int64_t cursor = 0;   // chunks of this epoch already seen
+  int64_t cursor = 0;   // batches of this epoch already seen
   int64_t stopped = 0;  // not 0 after a step whose loss or gradient was not finite: nothing moves
 
-  // Past a step with `sequences` of `count` chunks, the last of which end an epoch.
-  GF_INLINE void move_on(int64_t sequences, int64_t count) {
+  // Past a step; an epoch has so many batches.
+  GF_INLINE void move_on(int64_t batches) {
     ++step;
-    cursor += sequences;
-    if (cursor < count) return;
+    if (++cursor < batches) return;
     ++epoch;
     cursor = 0;
+  }
+};
+
+// How an epoch goes through a dataset. Its batches are numbered bucket by bucket, those of a bucket
+// one after the other, each of batch_size sequences but for a bucket's last.
+struct EpochOrder {
+  int64_t batch_size = 0;
+  int64_t batches = 0;
+  bool shuffled = false;  // the sequences of a bucket are permuted; else they come in their order
+  bool mixed = false;     // the batches are permuted; of one bucket there is no need
+
+  // Number of the batch at the cursor.
+  GF_INLINE int64_t batch_at(const StepState& s) const {
+    if (!mixed) return s.cursor;
+    return static_cast<int64_t>(permuted(s.seed, static_cast<uint64_t>(s.epoch),
+                                         static_cast<uint64_t>(s.cursor),
+                                         static_cast<uint64_t>(batches)));
+  }
+  // Which of the `count` sequences of a bucket, whose first batch is number first_batch, is
+  // sequence b of the batch at the cursor. Of another bucket's batch, which a step behind a stopped
+  // one may find there, any will do.
+  GF_INLINE int64_t sequence_at(const StepState& s, int64_t first_batch, int64_t count,
+                                int64_t b) const {
+    const auto place = static_cast<uint64_t>((batch_at(s) - first_batch) * batch_size + b);
+    const auto n = static_cast<uint64_t>(count);
+    return static_cast<int64_t>(
+        shuffled ? permuted(s.seed, static_cast<uint64_t>(s.epoch), place, n) : place % n);
   }
 };
 
@@ -54,11 +80,23 @@ struct Dropout {
   const StepState* state = nullptr;  // device memory
 };
 
-// ids [B, T], row-major, in device memory.
+// Sequences of one length, padded at their end where they are shorter; all in device memory.
+struct Bucket {
+  const int32_t* ids = nullptr;      // [count, T]
+  const int32_t* lengths = nullptr;  // [count], without padding; null for a language model
+  const int32_t* labels = nullptr;   // [count]; null for a language model
+  int64_t count = 0;
+  int64_t length = 0;       // T
+  int64_t first_batch = 0;  // number of its first batch among those of an epoch
+};
+
+// B sequences of T ids, row-major, in device memory.
 struct Batch {
-  const int32_t* ids = nullptr;
+  int32_t* ids = nullptr;  // [B, T]
   int64_t sequences = 0;
   int64_t length = 0;
+  int32_t* lengths = nullptr;  // [B], without padding; null for a language model
+  int32_t* labels = nullptr;   // [B]; null for a language model
 
   int64_t rows() const { return sequences * length; }
 };
@@ -73,10 +111,10 @@ struct Norm {
   Param bias;  // [1, D]
 };
 
-// Sum of the losses of the predicted tokens, in device memory.
+// Sum of the losses of the predicted tokens, or of the classified pairs, in device memory.
 struct LossSum {
   double sum = 0;     // nats
-  int64_t count = 0;  // predicted tokens
+  int64_t count = 0;  // predicted tokens or pairs
 };
 
 // The flat arrays behind all parameters, [n] each; padding between tensors is zero and stays zero.
@@ -89,15 +127,15 @@ struct Parameters {
 };
 
 // Ops::finish_step on the memory it works on.
-GF_INLINE void finish_step(const LossSum& loss, double squared_norm, int64_t sequences,
-                           int64_t count, StepState& state, StepResult* results, int64_t capacity) {
+GF_INLINE void finish_step(const LossSum& loss, double squared_norm, int64_t batches,
+                           StepState& state, StepResult* results, int64_t capacity) {
   if (state.stopped) return;
   results[state.step % capacity] = {state.step, loss.sum, loss.count, squared_norm};
   if (!is_finite(loss.sum) || !is_finite(squared_norm)) {
     state.stopped = 1;
     return;
   }
-  state.move_on(sequences, count);
+  state.move_on(batches);
 }
 
 class Ops {
@@ -106,18 +144,18 @@ class Ops {
 
   // ---- Data ----------------------------------------------------------------------------------
 
-  // ids[b, :] = chunks[permuted(seed, epoch, cursor + b), :], or chunks[cursor + b, :] where they
-  // are not to be shuffled; chunks [count, T] and ids [B, T] in device memory.
-  virtual void gather(const int32_t* chunks, int64_t count, int64_t sequences, int64_t length,
-                      bool shuffled, const StepState* state, int32_t* ids) = 0;
+  // batch[b] = bucket[order.sequence_at(state, ..., b)]: ids and, where the bucket has them, length
+  // and label. The batch at the state's cursor must be one of this bucket.
+  virtual void gather(const Bucket& bucket, const EpochOrder& order, const StepState* state,
+                      const Batch& batch) = 0;
 
   // ---- Embedding -----------------------------------------------------------------------------
 
   // x[b, t] = dropout(tokens[ids[b, t]] + positions[t]); tokens [V, D], positions [L, D].
   virtual void embed(const Batch& batch, const Param& tokens, const Param& positions,
                      const Dropout& dropout, const Mat& x) = 0;
-  // **Adds** to tokens.grad, which lm_loss_backward has written; writes positions.grad (zero from T
-  // on). dx is not changed.
+  // **Adds** to tokens.grad, which lm_loss_backward has written or a classifier has zeroed; writes
+  // positions.grad (zero from T on). dx is not changed.
   virtual void embed_backward(const Batch& batch, const Mat& dx, const Dropout& dropout,
                               const Param& tokens, const Param& positions) = 0;
 
@@ -206,6 +244,22 @@ class Ops {
   virtual void lm_loss_backward(const Act& h, const Param& tokens, const Batch& batch,
                                 const Act& panel, LossSum* loss, const Act& dh) = 0;
 
+  // ---- Pair classifier -------------------------------------------------------------------------
+
+  // pooled[b] = dropout(mean of h[b, t] over t < lengths[b]); logits = pooled weight^T + bias, with
+  // the fp32 values. pooled [B, D], logits [B, C], C at most GF_MAX_CLASSES.
+  virtual void classify(const Act& h, const Batch& batch, const Dropout& dropout,
+                        const Linear& layer, const Mat& pooled, const Mat& logits) = 0;
+  // Cross-entropy of the labels: **adds** to loss, and **adds** 1 to confusion[labels[b], k] for
+  // every b, k being the first of its largest logits. confusion [C, C] in device memory.
+  virtual void class_loss(const Mat& logits, const Batch& batch, LossSum* loss,
+                          int64_t* confusion) = 0;
+  // Writes loss; gradients of the mean over the batch: dh (zero at padding), weight.grad and
+  // bias.grad. pooled and logits are those of classify().
+  virtual void classify_backward(const Mat& pooled, const Mat& logits, const Batch& batch,
+                                 const Dropout& dropout, const Linear& layer, LossSum* loss,
+                                 const Act& dh) = 0;
+
   // ---- Backward pass --------------------------------------------------------------------------
 
   // Ends a part of the backward pass; what the parts before it have read may be written again.
@@ -220,12 +274,11 @@ class Ops {
   // copy. Does nothing when the norm or the loss is not finite, or the state is stopped.
   virtual void adamw(const Parameters& parameters, const AdamW& options, const StepState* state,
                      const double* squared_norm, const LossSum* loss) = 0;
-  // Ends a step: results[state->step % capacity] = what it left. Then the state moves on, by a step
-  // and by `sequences` of `count` chunks, the last of which ends an epoch; or, where norm or loss
-  // is not finite, it is stopped. Does nothing to a stopped state. results is shared with the host.
-  virtual void finish_step(const LossSum* loss, const double* squared_norm, int64_t sequences,
-                           int64_t count, StepState* state, StepResult* results,
-                           int64_t capacity) = 0;
+  // Ends a step: results[state->step % capacity] = what it left. Then the state moves on by a step,
+  // of which an epoch has `batches`; or, where norm or loss is not finite, it is stopped. Does
+  // nothing to a stopped state. results is shared with the host.
+  virtual void finish_step(const LossSum* loss, const double* squared_norm, int64_t batches,
+                           StepState* state, StepResult* results, int64_t capacity) = 0;
 };
 
 }  // namespace gf

@@ -26,8 +26,18 @@ constexpr Wikitext kWikitexts[] = {
     {"wikitext-raw", "WikiText-2 (raw)", "wikitext-2-raw", "raw"},
 };
 
+// Files of SNLI by split; the first that is there. The subset stands in for the train split where
+// that has not been fetched.
+constexpr const char* kSnliDirectory = "snli_1.0";
+const std::vector<const char*> kSnliFiles[] = {
+    {"snli_1.0_train.jsonl", "snli_1.0_train_subset_20k.jsonl"},
+    {"snli_1.0_dev.jsonl"},
+    {"snli_1.0_test.jsonl"},
+};
+
 constexpr uint64_t kSampleSeed = 1;
 constexpr size_t kSampleBytes = 600'000;
+constexpr int64_t kSamplePairs[] = {20'000, 1'000, 1'000};  // by split
 
 constexpr int64_t kHeldOut = 20;  // one chunk in so many is held out for each of the two splits
 
@@ -58,20 +68,35 @@ std::string absolute_path(const fs::path& path) {
   return fs::absolute(path).lexically_normal().string();
 }
 
-// The directory with the corpus's files: one of `roots`, or a directory of its name in one of them.
-std::string find_wikitext_directory(const Wikitext& wikitext, const std::vector<fs::path>& roots) {
+// The directory with the corpus's files: one of `roots`, or the directory `name` in one of them.
+// That it is the one, `file` tells.
+std::string find_directory(const std::vector<fs::path>& roots, const fs::path& name,
+                           const fs::path& file) {
   for (const fs::path& root : roots) {
-    for (const fs::path& directory : {root / wikitext.directory, root}) {
-      if (fs::exists(wikitext.file(directory, "test"))) return absolute_path(directory);
+    for (const fs::path& directory : {root / name, root}) {
+      if (fs::exists(directory / file)) return absolute_path(directory);
     }
   }
-  return "";
+  throw Failure((name / file).string() + " is in none of " + list(roots) +
+                ": tools/fetch-data.sh gets it; --data says where it lies");
+}
+
+fs::path snli_file(const fs::path& directory, Split split) {
+  const std::vector<const char*>& files = kSnliFiles[static_cast<int>(split)];
+  for (const char* file : files) {
+    if (fs::exists(directory / file)) return directory / file;
+  }
+  return directory / files.front();
 }
 
 }  // namespace
 
 std::vector<std::string> task_names() {
-  return {"wikitext", "wikitext-raw", "text", "sample"};
+  return {"wikitext", "wikitext-raw", "text", "sample", "snli", "sample-pairs"};
+}
+
+bool has_pairs(const std::string& task) {
+  return task == "snli" || task == "sample-pairs";
 }
 
 Tokenizer load_tokenizer(const Context& context, const std::string& name, const std::string& data) {
@@ -101,18 +126,18 @@ int32_t published_vocab_size(const std::string& tokenizer) {
 }
 
 Corpus Corpus::find(const std::string& task, const std::string& data, const std::string& recorded) {
-  if (const Wikitext* wikitext = find_wikitext(task)) {
-    std::vector<fs::path> roots = {data};
-    if (data.empty()) {
-      roots = standard_directories();
-      if (!recorded.empty()) roots.emplace_back(recorded);
-    }
-    const std::string directory = find_wikitext_directory(*wikitext, roots);
-    if (!directory.empty()) return Corpus(task, directory);
-    throw Failure(wikitext->file(wikitext->directory, "test").string() + " is in none of " +
-                  list(roots) + ": tools/fetch-data.sh gets it; --data says where it lies");
+  std::vector<fs::path> roots = {data};
+  if (data.empty()) {
+    roots = standard_directories();
+    if (!recorded.empty()) roots.emplace_back(recorded);
   }
-  if (task == "sample") return Corpus(task, "");
+  if (const Wikitext* wikitext = find_wikitext(task)) {
+    return Corpus(task, find_directory(roots, wikitext->directory, wikitext->file("", "test")));
+  }
+  if (task == "snli") {
+    return Corpus(task, find_directory(roots, kSnliDirectory, snli_file("", Split::kTest)));
+  }
+  if (task == "sample" || task == "sample-pairs") return Corpus(task, "");
   const std::string file = data.empty() ? recorded : data;
   if (file.empty()) throw UsageError("--task text needs --data FILE, the text to train on");
   if (fs::is_directory(file)) throw UsageError("--data: " + file + " is a directory, not a text");
@@ -121,15 +146,18 @@ Corpus Corpus::find(const std::string& task, const std::string& data, const std:
 
 std::string Corpus::name() const {
   if (const Wikitext* wikitext = find_wikitext(task_)) return wikitext->name;
+  if (task_ == "snli") return "SNLI";
+  if (task_ == "sample-pairs") return "the sample pairs";
   return task_ == "sample" ? "the sample corpus" : fs::path(location_).filename().string();
 }
 
 bool Corpus::holds_out() const {
-  return find_wikitext(task_) == nullptr;
+  return find_wikitext(task_) == nullptr && !has_pairs(task_);
 }
 
 Dataset Corpus::load(const Context& context, const Tokenizer& tokenizer, Split split,
                      int32_t length) {
+  if (has_pairs(task_)) return load_pairs(context, tokenizer, split, length);
   if (const Wikitext* wikitext = find_wikitext(task_)) {
     static const char* const kNames[] = {"train", "valid", "test"};
     const fs::path file = wikitext->file(location_, kNames[static_cast<int>(split)]);
@@ -140,6 +168,30 @@ Dataset Corpus::load(const Context& context, const Tokenizer& tokenizer, Split s
   }
   if (!whole_) whole_ = load_whole(context, tokenizer, length);
   return held_out(context, split);
+}
+
+Dataset Corpus::load_pairs(const Context& context, const Tokenizer& tokenizer, Split split,
+                           int32_t length) {
+  gf_pair_report& report = pairs_[split];
+  report.struct_size = sizeof report;
+  if (task_ == "snli") {
+    return make<Dataset>(context, [&](gf_dataset** out) {
+      return gf_dataset_from_snli_file(context.get(), tokenizer.get(),
+                                       snli_file(location_, split).c_str(), length, &report, out);
+    });
+  }
+  const auto part = static_cast<size_t>(split);
+  size_t size = 0;
+  std::string text;
+  for (int pass = 0; pass < 2; ++pass) {
+    text.resize(size);
+    check(context, gf_sample_pairs(context.get(), kSampleSeed + part, kSamplePairs[part],
+                                   text.data(), text.size(), &size));
+  }
+  return make<Dataset>(context, [&](gf_dataset** out) {
+    return gf_dataset_from_snli_text(context.get(), tokenizer.get(), text.data(), text.size(),
+                                     length, &report, out);
+  });
 }
 
 Dataset Corpus::load_whole(const Context& context, const Tokenizer& tokenizer,

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -12,6 +13,9 @@ namespace tools {
 
 std::vector<std::string> task_names();  // of --task
 
+// Whether a task's data are labelled pairs, and its model a classifier of them.
+bool has_pairs(const std::string& task);
+
 // A tokenizer whose files are found by the rule above; `data` is the value of --data or "".
 Tokenizer load_tokenizer(const Context& context, const std::string& name, const std::string& data);
 
@@ -20,7 +24,7 @@ int32_t published_vocab_size(const std::string& tokenizer);
 
 enum class Split { kTrain, kValidation, kTest };
 
-// The text of a task and its three splits. A task without published splits holds out the last 5 %
+// The data of a task and its three splits. A text without published splits holds out the last 5 %
 // of its chunks for the test and the 5 % before them for validation.
 class Corpus {
  public:
@@ -32,24 +36,31 @@ class Corpus {
   // The directory or file, absolute; "" for a corpus that needs none.
   const std::string& location() const { return location_; }
 
-  // "WikiText-2", "book.txt", "the sample corpus"
+  // "WikiText-2", "SNLI", "book.txt", "the sample corpus"
   std::string name() const;
 
   // Whether the splits are cut from one text.
   bool holds_out() const;
 
+  // Chunks of `length` ids, or pairs of at most so many.
   Dataset load(const Context& context, const Tokenizer& tokenizer, Split split, int32_t length);
+
+  // What the pairs of a split that has been loaded were like.
+  const gf_pair_report& pairs(Split split) const { return pairs_.at(split); }
 
  private:
   Corpus(std::string task, std::string location)
       : task_(std::move(task)), location_(std::move(location)) {}
 
+  Dataset load_pairs(const Context& context, const Tokenizer& tokenizer, Split split,
+                     int32_t length);
   Dataset load_whole(const Context& context, const Tokenizer& tokenizer, int32_t length) const;
   Dataset held_out(const Context& context, Split split) const;
 
   std::string task_;
   std::string location_;
-  Dataset whole_;  // of a task without published splits, once it has been read
+  Dataset whole_;  // of a text without published splits, once it has been read
+  std::map<Split, gf_pair_report> pairs_;
 };
 
 }  // namespace tools

@@ -11,7 +11,8 @@ the vocabularies of GPT-2 and BERT: half a gigabyte, most of it SNLI. Files that
 already right are kept, so an interrupted run is simply repeated; downloads resume.
 
   --from DIR  copy from DIR, whose files may be packed (FILE.xz), and download
-              nothing; what DIR does not hold is left out
+              nothing; what DIR does not hold is left out. A subset of 20,000
+              pairs of SNLI's train split is taken if DIR has one
   -h, --help  show this
 
 Exit status: 0 all is there (with --from: all that DIR holds), 1 something
@@ -22,7 +23,7 @@ END
 # PATH CHECK ADDRESS of each file; in an archive at ADDRESS it is the member PATH. CHECK is a SHA-256, a
 # SHA-1 or, where neither is known, the number of lines. The hash of the raw train split is
 # GluonNLP's, whose hashes of the other splits agree with these files. The archives are at the authors'
-# own address: the one in the paper answers 403 since 2024.
+# own address: the one in the paper answers 403 since 2024. Without an address (-) a file is only copied.
 files() {
   local wikitext=https://wikitext.smerity.com snli=https://nlp.stanford.edu/projects/snli
   local gpt2=https://openaipublic.blob.core.windows.net/gpt-2/encodings/main
@@ -34,6 +35,7 @@ wikitext-2-raw/wiki.train.raw d33faf256327882db0edc7c67cd098d1051a2112 $wikitext
 wikitext-2-raw/wiki.valid.raw 4cd0f6876d07a413aa911261ff6d363c72d757d47f0fdd6015702014c89cb9c7 $wikitext/wikitext-2-raw-v1.zip
 wikitext-2-raw/wiki.test.raw 173c87a53759e0201f33e0ccf978e510c2042d7f2cb78229d9a50d79b9e7dd08 $wikitext/wikitext-2-raw-v1.zip
 snli_1.0/snli_1.0_train.jsonl 550152 $snli/snli_1.0.zip
+snli_1.0/snli_1.0_train_subset_20k.jsonl e1724de3497f0972e3287754134f6dbd0af71cbcc4a9e2177c930a1ea92fc5a7 -
 snli_1.0/snli_1.0_dev.jsonl 10000 $snli/snli_1.0.zip
 snli_1.0/snli_1.0_test.jsonl 10000 $snli/snli_1.0.zip
 gpt2/vocab.json 196139668be63f3b5d6574427317ae82f612a97c5d1cdaf36ed2256dbf636783 $gpt2/encoder.json
@@ -138,10 +140,12 @@ obtain() {
 
 # fill FROM DEST: FROM is empty for the network
 fill() {
-  local from=$1 dest=$2 path check address file present=0 failed=0
+  local from=$1 dest=$2 path check address file present=0 failed=0 all=0
   mkdir -p "$dest/.downloads"
   while read -r path check address; do
     file=$dest/$path
+    [[ $from || $address != - ]] || continue
+    all=$((all + 1))
     if is_right "$file" "$check"; then
       present=$((present + 1))
     elif [[ $from && ! -f $from/$path && ! -f $from/$path.xz ]]; then
@@ -154,7 +158,7 @@ fill() {
       failed=$((failed + 1))
     fi
   done < <(files)
-  echo "$dest holds $present of $(files | wc -l) files"
+  echo "$dest holds $present of $all files"
   [[ $failed -eq 0 && $present -gt 0 ]] || return 1
   rm -r "$dest/.downloads"
 }

@@ -71,6 +71,10 @@ std::string format_perplexity(double loss) {
   return format("%.1e", perplexity);
 }
 
+std::string format_share(double share) {
+  return format("%.2f %%", 100 * share);
+}
+
 std::string format_windows(const int32_t* windows, int64_t count) {
   std::string text;
   for (int64_t i = 0; i < count; ++i) {

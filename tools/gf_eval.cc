@@ -1,8 +1,9 @@
-// gf-eval: loss and perplexity of a checkpoint.
+// gf-eval: loss and perplexity or accuracy of a checkpoint.
 
 #include <filesystem>
 #include <optional>
 
+#include "classification.h"
 #include "command_line.h"
 #include "data_source.h"
 #include "display.h"
@@ -16,6 +17,7 @@ constexpr const char* kName = "gf-eval";
 struct Command {
   std::string checkpoint;
   std::string split = "test";
+  std::string task;
   std::string data;
   std::string batch_size = "0";
   std::string precision;
@@ -25,7 +27,7 @@ struct Command {
 };
 
 std::optional<Command> parse(int argc, char** argv) {
-  CommandLine line(kName, "Measures loss and perplexity of a model that gf-train has written.",
+  CommandLine line(kName, "Measures how well a model predicts that gf-train has written.",
                    {"gf-eval --checkpoint outputs/RUN/MODEL/checkpoints/best.safetensors"});
   Command command;
   bool json = false;
@@ -33,6 +35,10 @@ std::optional<Command> parse(int argc, char** argv) {
       line.option("--checkpoint", "FILE", "the model, or the directory of its run (required)",
                   command.checkpoint);
   line.option("--split", "NAME", "validation or test", command.split, command.split);
+  line.option(
+      "--task", "NAME",
+      "what to evaluate on; without it what the model was trained on: " + one_of(task_names()),
+      command.task);
   line.option("--output-file", "FILE", "write the result there as JSON", command.output_file);
   line.option("--data", "PATH",
               "directory of the corpora, or the text file the model was trained "
@@ -47,6 +53,7 @@ std::optional<Command> parse(int argc, char** argv) {
   if (!line.parse(argc, argv)) return std::nullopt;
   if (checkpoint->count() == 0) throw UsageError("--checkpoint is missing: the model to evaluate");
   parse_choice("--split", command.split, {"validation", "test"});
+  if (!command.task.empty()) parse_choice("--task", command.task, task_names());
   if (!command.precision.empty()) {
     parse_choice("--precision", command.precision, {"fp32", "bf16"});
   }
@@ -87,18 +94,27 @@ Json config_json(const gf_model_config& config, const std::string& task,
   return json;
 }
 
-void print_table(const Json& result, Display& display) {
+void print_table(const Json& result, const gf_eval_report& report, Display& display) {
   const auto row = [&](const char* name, const std::string& value) {
     display.line(format("%-12s %s", name, value.c_str()));
   };
   row("checkpoint", result["checkpoint"]);
   row("model", result["config"]["model"].get<std::string>() + ", " +
                    with_thousands(result["parameters"]) + " parameters");
+  const bool pairs = report.num_classes > 0;
   row("data", result["data"].get<std::string>() + ", " + result["split"].get<std::string>() + ", " +
-                  with_thousands(result["tokens"]) + " tokens");
-  row("loss", format("%.4f", result["loss"].get<double>()));
-  row("perplexity", format_perplexity(result["loss"]));
-  row("time", format_duration(result["seconds"]));
+                  with_thousands(pairs ? report.sequences : report.tokens) +
+                  (pairs ? " pairs" : " tokens"));
+  row("loss", format("%.4f", report.loss));
+  if (pairs) {
+    row("accuracy", format_share(report.accuracy));
+  } else {
+    row("perplexity", format_perplexity(report.loss));
+  }
+  row("time", format_duration(report.seconds));
+  if (!pairs) return;
+  display.line("");
+  print_classification(report, display);
 }
 
 int run(int argc, char** argv) {
@@ -113,28 +129,33 @@ int run(int argc, char** argv) {
   const Model model = make<Model>(
       context, [&](gf_model** out) { return gf_model_load(context.get(), file.c_str(), out); });
   const gf_model_config config = config_of(context, model);
-  const std::string task = recorded(model, "task", file);
+  const std::string trained = recorded(model, "task", file);
+  const std::string task = command->task.empty() ? trained : command->task;
   const std::string tokenizer_name = recorded(model, "tokenizer", file);
 
-  Corpus corpus = Corpus::find(task, command->data, metadata(model, "data"));
+  Corpus corpus = Corpus::find(task, command->data, task == trained ? metadata(model, "data") : "");
   const Tokenizer tokenizer = load_tokenizer(context, tokenizer_name, command->data);
   const Split split = command->split == "test" ? Split::kTest : Split::kValidation;
   const Dataset dataset = corpus.load(context, tokenizer, split, config.max_seq_len);
   const gf_eval_report report = evaluate(context, model, dataset, batch_size);
 
-  const Json result = {{"checkpoint", file},
-                       {"split", command->split},
-                       {"data", corpus.name()},
-                       {"loss", report.loss},
-                       {"perplexity", report.perplexity},
-                       {"tokens", report.tokens},
-                       {"sequences", report.sequences},
-                       {"seconds", report.seconds},
-                       {"parameters", parameter_count(context, config)},
-                       {"device", gf_context_description(context.get())},
-                       {"config", config_json(config, task, tokenizer_name)}};
+  Json result = {{"checkpoint", file},
+                 {"split", command->split},
+                 {"data", corpus.name()},
+                 {"loss", report.loss}};
+  if (report.num_classes > 0) {
+    result.update(classification_json(report));
+  } else {
+    result["perplexity"] = report.perplexity;
+  }
+  result.update({{"tokens", report.tokens},
+                 {"sequences", report.sequences},
+                 {"seconds", report.seconds},
+                 {"parameters", parameter_count(context, config)},
+                 {"device", gf_context_description(context.get())},
+                 {"config", config_json(config, trained, tokenizer_name)}});
   if (!command->output_file.empty()) write_json(command->output_file, result);
-  print_table(result, display);
+  print_table(result, report, display);
   display.event(result);
   return 0;
 }

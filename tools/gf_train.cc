@@ -1,5 +1,6 @@
-// gf-train: trains a language model and evaluates it.
+// gf-train: trains a language model or a pair classifier and evaluates it.
 
+#include <algorithm>
 #include <optional>
 
 #include "command_line.h"
@@ -29,9 +30,12 @@ struct Command {
 
 std::optional<Command> parse(int argc, char** argv) {
   CommandLine line(
-      kName, "Trains a Grassmann-flow or transformer language model and evaluates it.",
+      kName,
+      "Trains a Grassmann-flow or transformer model of language or sentence pairs and evaluates "
+      "it.",
       {"gf-train --preset demo                    a minute, no files needed",
        "gf-train --task text --data book.txt --tokenizer byte",
+       "gf-train --task snli --model transformer",
        "gf-train --model transformer --max-seq-len 128 --dry-run", "gf-train --resume latest"});
   Command command;
   bool json = false, quiet = false;
@@ -130,6 +134,29 @@ std::string shape_of(const TrainOptions& options) {
          (options.window_schedule == "all" ? " in every layer" : ", one per layer");
 }
 
+// Counts of all splits, where there is one at all.
+void tell_pairs(const Corpus& corpus, const gf_dataset_info& train, Display& display) {
+  gf_pair_report all = {};
+  for (const Split split : {Split::kTrain, Split::kValidation, Split::kTest}) {
+    const gf_pair_report& report = corpus.pairs(split);
+    all.unlabelled += report.unlabelled;
+    all.empty += report.empty;
+    all.cut += report.cut;
+    all.longest = std::max(all.longest, report.longest);
+  }
+  display.line(format("           %.1f tokens a pair, the longest %d; %s of a step is padding",
+                      corpus.pairs(Split::kTrain).mean_length, all.longest,
+                      format_share(padded_share(train)).c_str()));
+  const auto tell = [&](int64_t count, const char* what) {
+    if (count > 0) {
+      display.line(format("           %s pairs %s", with_thousands(count).c_str(), what));
+    }
+  };
+  tell(all.unlabelled, "left out: their annotators disagreed");
+  tell(all.empty, "with an empty sentence");
+  tell(all.cut, "longer than a sequence: cut");
+}
+
 void introduce(const Context& context, const Command& command, const Model& model,
                const Corpus& corpus, const Splits& splits, const RunDirectory& run,
                Display& display) {
@@ -141,11 +168,13 @@ void introduce(const Context& context, const Command& command, const Model& mode
   display.line(
       format("model      %s, %s parameters", o.model.c_str(), with_thousands(parameters).c_str()));
   display.line("           " + shape_of(o));
-  display.line(format("data       %s, tokenizer %s, sequences of %s", corpus.name().c_str(),
-                      o.tokenizer.c_str(), with_thousands(o.max_seq_len).c_str()));
-  display.line(format("           %s for training, %s for validation, %s for the test",
-                      chunks(splits.train).c_str(), chunks(splits.validation).c_str(),
-                      chunks(splits.test).c_str()));
+  display.line(format("data       %s, tokenizer %s, sequences of %s%s", corpus.name().c_str(),
+                      o.tokenizer.c_str(), has_pairs(o.task) ? "at most " : "",
+                      with_thousands(o.max_seq_len).c_str()));
+  display.line(format("           %s%s for training, %s for validation, %s for the test",
+                      chunks(splits.train).c_str(), has_pairs(o.task) ? " pairs" : "",
+                      chunks(splits.validation).c_str(), chunks(splits.test).c_str()));
+  if (has_pairs(o.task)) tell_pairs(corpus, info_of(context, splits.train), display);
   if (corpus.holds_out()) {
     display.line(
         "           held out are the last 5 % for the test, the 5 % before for validation");

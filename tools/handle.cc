@@ -45,6 +45,10 @@ gf_dataset_info info_of(const Context& context, const Dataset& dataset) {
   return info;
 }
 
+double padded_share(const gf_dataset_info& info) {
+  return 1 - static_cast<double>(info.tokens) / static_cast<double>(info.padded_tokens);
+}
+
 gf_eval_report evaluate(const Context& context, const Model& model, const Dataset& dataset,
                         int32_t batch_size) {
   gf_eval_report report = {};

@@ -45,6 +45,8 @@ Context make_context(const char* tool, const std::string& device, const std::str
 
 gf_model_config config_of(const Context& context, const Model& model);
 gf_dataset_info info_of(const Context& context, const Dataset& dataset);
+// Of what a pass over the data computes on.
+double padded_share(const gf_dataset_info& info);
 gf_eval_report evaluate(const Context& context, const Model& model, const Dataset& dataset,
                         int32_t batch_size);
 

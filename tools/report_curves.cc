@@ -50,7 +50,7 @@ Panel make_panel(Picture& picture, const std::vector<Group>& groups, const Size&
       panel.parts.push_back(format("%s using 1:2 with lines lw %g lc rgb '%s' notitle",
                                    data.c_str(), group->runs.size() > 1 ? 1.5 : 2.5, series.color));
       panel.parts.push_back(
-          format("%s using 1:($3 == 1 ? $2 : NaN) with points pt 7 ps 1.3 lc rgb '%s' "
+          format("%s using 1:($3 == 1 ? $2 : NaN) with points pt 7 ps 1.3*points lc rgb '%s' "
                  "notitle",
                  data.c_str(), series.color));
     }
@@ -91,8 +91,9 @@ void add_legend(Picture& picture, const std::vector<Group>& groups, double y) {
 std::string perplexity_tics() {
   std::string tics;
   for (const char* tic :
-       {"1",  "1.5", "2",   "3",   "5",   "7",   "10",  "15",   "20",   "30",   "50",
-        "70", "100", "150", "200", "300", "500", "700", "1000", "2000", "5000", "10000"}) {
+       {"1",   "1.2", "1.5", "1.7", "2",   "2.5", "3",   "4",    "5",    "7",
+        "10",  "15",  "20",  "30",  "40",  "50",  "70",  "85",   "100",  "120",
+        "150", "200", "250", "300", "400", "500", "700", "1000", "2000", "5000"}) {
     tics += (tics.empty() ? "" : ", ") + std::string(tic);
   }
   return tics;
@@ -100,7 +101,7 @@ std::string perplexity_tics() {
 
 void add_panel(Picture& picture, const Panel& panel) {
   const bool linear = panel.measure->more_is_better;
-  picture.add("set title " + quoted(panel.title));
+  picture.add("set title " + quoted(panel.title) + " offset 0,-0.4");
   picture.add(std::string("set ylabel 'validation ") + panel.measure->title + "'");
   picture.add(linear ? "unset logscale y" : "set logscale y");
   picture.add(linear ? "set ytics autofreq" : "set ytics (" + perplexity_tics() + ")");
@@ -133,7 +134,7 @@ std::optional<std::string> draw_curves(const std::vector<Group>& groups,
   picture.add(
       format("set multiplot layout %zu,%zu margins char 9, char 2, screen %g, screen %g "
              "spacing char 11, char 5",
-             rows, columns, 90.0 / height, 1 - 40.0 / height));
+             rows, columns, 90.0 / height, 1 - 45.0 / height));
   picture.add("set xlabel 'epoch' offset 0,0.5");
   picture.add("unset key");
   add_legend(picture, groups, 22.0 / height);

@@ -167,28 +167,38 @@ void add_gap(BarChart& chart, const Size& size, size_t series, const Statistic& 
   chart.add_mark(100 * (value / of_transformer - 1));
 }
 
-// Nothing to draw without a gap.
-std::optional<std::string> draw_gaps(const std::vector<Group>& groups, const fs::path& directory) {
-  const std::string name = "gap_by_schedule";
-  BarChart chart(name, "Validation perplexity above that of the transformer of the same size",
-                 "gap, %", kGapShift);
-  bool any = false, published = false;
+// The tasks whose models have a gap, in perplexity.
+std::vector<std::string> tasks_with_gap(const std::vector<Group>& groups) {
+  std::vector<std::string> tasks;
   for (const std::string& task : tasks_of(groups)) {
-    if (measure_of(task).more_is_better) continue;
+    const bool any = std::any_of(groups.begin(), groups.end(), [&](const Group& group) {
+      return group.task() == task && group.validation_gap.has_value();
+    });
+    if (any && !measure_of(task).more_is_better) tasks.push_back(task);
+  }
+  return tasks;
+}
+
+std::string draw_gaps(const std::vector<Group>& groups, const std::vector<std::string>& tasks,
+                      const fs::path& directory) {
+  const std::string name = "gap_by_schedule";
+  const std::string only =
+      tasks.size() == 1 ? ", " + first_of(groups, tasks[0]).first().title() : "";
+  BarChart chart(name,
+                 "Validation perplexity above that of the transformer of the same size" + only,
+                 "gap, %", kGapShift);
+  for (const std::string& task : tasks) {
     for (const Size& size : sizes_of(groups, task)) {
-      chart.add_place(size_label(size) + "\\n" + first_of(groups, task).first().title());
+      const std::string title = "\\n" + first_of(groups, task).first().title();
+      chart.add_place(size_label(size) + (tasks.size() == 1 ? "" : title));
       for (size_t s = 0; s < std::size(kSeries); ++s) {
         const Group* group = find_group(groups, size, kSeries[s]);
-        if (!group || !group->validation_gap) continue;
-        add_gap(chart, size, s, *group->validation_gap);
-        any = true;
-        published = published || is_wikitext(task);
+        if (group && group->validation_gap) add_gap(chart, size, s, *group->validation_gap);
       }
     }
   }
-  if (!any) return std::nullopt;
   chart.picture().add("set xzeroaxis lt 1 lc rgb '#444444'");
-  if (published) add_published_gaps(chart);
+  if (std::any_of(tasks.begin(), tasks.end(), is_wikitext)) add_published_gaps(chart);
   chart.draw(directory, kMarksTitle);
   return name;
 }
@@ -201,7 +211,8 @@ void draw_pictures(const std::vector<Group>& groups, const fs::path& directory,
     names.push_back(measure_of(task).more_is_better ? draw_accuracies(groups, task, directory)
                                                     : draw_perplexities(groups, task, directory));
   }
-  if (const auto name = draw_gaps(groups, directory)) names.push_back(*name);
+  const std::vector<std::string> tasks = tasks_with_gap(groups);
+  if (!tasks.empty()) names.push_back(draw_gaps(groups, tasks, directory));
   if (const auto name = draw_curves(groups, directory)) names.push_back(*name);
 }
 

@@ -95,11 +95,6 @@ Json MetricsLog::append(Json line) {
   return line;
 }
 
-void MetricsLog::count(int64_t tokens, double seconds) {
-  tokens_ += tokens;
-  train_seconds_ += seconds;
-}
-
 double MetricsLog::seconds() const {
   const std::chrono::duration<double> here = std::chrono::steady_clock::now() - start_;
   return earlier_seconds_ + here.count();

@@ -48,8 +48,10 @@ class MetricsLog {
   // Adds the work done so far to the line, writes it at once and returns it.
   Json append(Json line);
 
-  // Adds a step to the work done.
-  void count(int64_t tokens, double seconds);
+  // Adds to the time spent in steps.
+  void count(double seconds) { train_seconds_ += seconds; }
+  // Tokens of all steps until now.
+  void set_tokens(int64_t tokens) { tokens_ = tokens; }
 
   const std::vector<Json>& evaluations() const { return evaluations_; }
   int64_t tokens() const { return tokens_; }

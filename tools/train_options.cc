@@ -12,6 +12,7 @@ namespace tools {
 namespace {
 
 constexpr double kHuge = std::numeric_limits<double>::max();
+constexpr int64_t kLeastPairLength = 8;  // of gf_dataset_from_snli_file()
 constexpr int64_t kMaxInt = std::numeric_limits<int32_t>::max();
 
 // A setting whose value goes to and from JSON as it is; `parse` makes it from a text.
@@ -109,32 +110,42 @@ std::vector<Setting> make_settings() {
   };
 }
 
-// The preset's options; what depends on L is set by resolve().
-TrainOptions preset_options(const std::string& preset) {
+void set_document(TrainOptions& options) {
+  options.tokenizer = "gpt2";
+  options.max_seq_len = 256;
+  options.num_heads = 8;
+  options.lr = 3e-4;
+  options.min_lr = 0;
+  options.warmup_steps = 0;
+  options.schedule = "cosine-epoch";
+}
+
+void set_demo(TrainOptions& options) {
+  options.task = "sample";
+  options.tokenizer = "byte";
+  options.num_layers = 4;
+  options.model_dim = 64;
+  options.reduced_dim = 16;
+  options.ff_dim = 256;
+  options.windows = {1, 2, 4, 8};
+  options.batch_size = 16;
+  options.dropout = 0;
+  options.epochs = 4;
+  options.lr = 5e-3;
+  options.min_lr = 5e-4;
+  options.warmup_steps = 20;
+}
+
+// The preset's options for language models or for pairs; what depends on L is set by resolve().
+TrainOptions preset_options(const std::string& preset, bool pairs) {
   TrainOptions options;
   options.preset = preset;
-  if (preset == "document") {
-    options.tokenizer = "gpt2";
-    options.max_seq_len = 256;
+  if (preset == "document") set_document(options);
+  if (preset == "demo") set_demo(options);
+  if (preset == "study" && pairs) {
     options.num_heads = 8;
     options.lr = 3e-4;
     options.min_lr = 0;
-    options.warmup_steps = 0;
-    options.schedule = "cosine-epoch";
-  } else if (preset == "demo") {
-    options.task = "sample";
-    options.tokenizer = "byte";
-    options.num_layers = 4;
-    options.model_dim = 64;
-    options.reduced_dim = 16;
-    options.ff_dim = 256;
-    options.windows = {1, 2, 4, 8};
-    options.batch_size = 16;
-    options.dropout = 0;
-    options.epochs = 4;
-    options.lr = 5e-3;
-    options.min_lr = 5e-4;
-    options.warmup_steps = 20;
   }
   return options;
 }
@@ -194,10 +205,20 @@ TrainOptions resolve(const std::vector<GivenSetting>& given) {
   if (const GivenSetting* preset = find(given, "--preset")) {
     preset->setting->parse(chosen, preset->text);
   }
-  TrainOptions options = preset_options(chosen.preset);
+  if (const GivenSetting* task = find(given, "--task")) task->setting->parse(chosen, task->text);
+  TrainOptions options = preset_options(chosen.preset, has_pairs(chosen.task));
   for (const GivenSetting& g : given) g.setting->parse(options, g.text);
-  if (options.preset == "study" && !find(given, "--batch-size")) {
+  if (options.preset == "study" && !find(given, "--batch-size") && !has_pairs(options.task)) {
     options.batch_size = options.max_seq_len > 128 ? 16 : 32;
+  }
+  if (has_pairs(options.task) && options.max_seq_len < kLeastPairLength) {
+    throw UsageError(format("--max-seq-len %lld is too short for pairs: expected at least %lld",
+                            static_cast<long long>(options.max_seq_len),
+                            static_cast<long long>(kLeastPairLength)));
+  }
+  // The demo needs no files, of pairs neither.
+  if (options.preset == "demo" && options.task == "snli" && options.data.empty()) {
+    options.task = "sample-pairs";
   }
   return options;
 }
@@ -251,6 +272,7 @@ gf_model_config model_config(const Context& context, const TrainOptions& options
   config.num_heads = static_cast<int32_t>(options.num_heads);
   config.reduced_dim = static_cast<int32_t>(options.reduced_dim);
   config.ff_dim = static_cast<int32_t>(options.ff_dim);
+  config.num_classes = has_pairs(options.task) ? GF_SNLI_CLASSES : 0;
   config.dropout = static_cast<float>(options.dropout);
   config.window_schedule =
       options.window_schedule == "per-layer" ? GF_WINDOWS_PER_LAYER : GF_WINDOWS_ALL;

@@ -12,7 +12,8 @@
 
 namespace tools {
 
-// Everything that decides what a training run computes. The values here are the preset "study".
+// Everything that decides what a training run computes. The values here are the preset "study" for
+// language models.
 struct TrainOptions {
   std::string preset = "study";
   // Data
@@ -56,7 +57,7 @@ struct Setting {
   std::function<Json(const TrainOptions&)> get;
 
   std::string key() const;       // "max_seq_len"
-  std::string standard() const;  // value of the preset "study", as it would be typed
+  std::string standard() const;  // value of a fresh TrainOptions, as it would be typed
 };
 
 const std::vector<Setting>& settings();

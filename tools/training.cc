@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "classification.h"
 #include "format.h"
 #include "interrupt.h"
 
@@ -14,6 +15,7 @@ constexpr double kSmoothing = 0.9;                // of the time of a step
 constexpr double kEvaluationShare = 1.0 / 3;      // of a training step's time per token
 constexpr const char* kBestEpoch = "best_epoch";  // metadata of the checkpoints
 constexpr const char* kBestLoss = "best_val_loss";
+constexpr const char* kBestAccuracy = "best_val_accuracy";
 
 Trainer make_trainer(const Context& context, const Model& model, const Splits& splits,
                      const TrainOptions& options, const RunDirectory& run, bool resume) {
@@ -47,7 +49,8 @@ int Training::run() {
     display_.line(format("resumed after step %s of %s", with_thousands(step_).c_str(),
                          with_thousands(total_steps_).c_str()));
   }
-  display_.line("  epoch      step   train loss   val loss    val ppl   tokens/s      time");
+  display_.line(format("  epoch      step   train loss   val loss %10s   tokens/s      time",
+                       classifies() ? "val acc" : "val ppl"));
   const InterruptGuard guard;
   while (step()) {
     if (step_ % steps_per_epoch_ == 0 || step_ == total_steps_) {
@@ -79,7 +82,8 @@ bool Training::step() {
 
   const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
   ++step_;
-  metrics_.count(tokens_until(step_) - tokens_until(step_ - 1), taken.count());
+  metrics_.count(taken.count());
+  if (report.step > 0) metrics_.set_tokens(state().tokens);
   time_step(taken.count(), logged || shown);
   if (logged) log(report);
   if (shown) show(report);
@@ -98,19 +102,17 @@ void Training::time_step(double seconds, bool is_waited_for) {
 }
 
 void Training::log(const gf_train_report& report) {
-  display_.event(metrics_.append({{"event", "step"},
-                                  {"step", step_},
-                                  {"epoch", epoch()},
-                                  {"loss", report.loss},
-                                  {"perplexity", std::exp(report.loss)},
-                                  {"lr", report.learning_rate},
-                                  {"gradient_norm", report.gradient_norm}}));
+  Json line = {{"event", "step"}, {"step", step_}, {"epoch", epoch()}, {"loss", report.loss}};
+  if (!classifies()) line["perplexity"] = std::exp(report.loss);
+  line["lr"] = report.learning_rate;
+  line["gradient_norm"] = report.gradient_norm;
+  display_.event(metrics_.append(line));
 }
 
 void Training::show(const gf_train_report& report) {
   const int64_t epochs = (total_steps_ + steps_per_epoch_ - 1) / steps_per_epoch_;
-  const double speed = static_cast<double>(report.tokens) / step_seconds_;
-  display_.status({
+  const double tokens = static_cast<double>(metrics_.tokens()) / static_cast<double>(step_);
+  std::vector<StatusField> fields = {
       {4,
        format("epoch %lld/%lld", static_cast<long long>(epoch()), static_cast<long long>(epochs))},
       {0,
@@ -119,44 +121,69 @@ void Training::show(const gf_train_report& report) {
       {5, "ppl " + format_perplexity(report.loss)},
       {6, "lr " + format_rate(report.learning_rate)},
       {7, format("grad %.2f", report.gradient_norm)},
-      {3, with_thousands(std::llround(speed)) + " tok/s"},
+      {3, with_thousands(std::llround(tokens / step_seconds_)) + " tok/s"},
       {2, "ETA " + format_duration(seconds_left())},
-  });
+  };
+  if (classifies()) std::erase_if(fields, [](const StatusField& field) { return field.rank == 5; });
+  display_.status(fields);
 }
 
 void Training::finish_epoch() {
-  const double train_loss = state().epoch_loss;
+  const gf_train_state trained = state();
+  metrics_.set_tokens(trained.tokens);
   display_.status({{0, format("epoch %lld: evaluating ...", static_cast<long long>(epoch()))}});
   const gf_eval_report validation =
       evaluate(context_, model_, splits_.validation, static_cast<int32_t>(options_.batch_size));
   evaluation_seconds_ = validation.seconds;
-  const bool best = keep_if_best(validation);
-  display_.event(metrics_.append({{"event", "validation"},
-                                  {"step", step_},
-                                  {"epoch", epoch()},
-                                  {"train_loss", train_loss},
-                                  {"train_perplexity", std::exp(train_loss)},
-                                  {"val_loss", validation.loss},
-                                  {"val_perplexity", validation.perplexity},
-                                  {"best", best}}));
+  const bool best = is_best(validation);
+  if (best) keep(validation);
+  Json line = {{"event", "validation"},
+               {"step", step_},
+               {"epoch", epoch()},
+               {"train_loss", trained.epoch_loss}};
+  if (!classifies()) line["train_perplexity"] = std::exp(trained.epoch_loss);
+  line.update(measured("val", validation));
+  line["best"] = best;
+  display_.event(metrics_.append(line));
   save();
   write_results(nullptr);
   display_.line(format("%7lld %9s %12.4f %10.4f %10s %10s %9s%s", static_cast<long long>(epoch()),
-                       with_thousands(step_).c_str(), train_loss, validation.loss,
-                       format_perplexity(validation.loss).c_str(),
+                       with_thousands(step_).c_str(), trained.epoch_loss, validation.loss,
+                       quality(validation.loss, validation.accuracy).c_str(),
                        with_thousands(std::llround(static_cast<double>(metrics_.tokens()) /
                                                    metrics_.train_seconds()))
                            .c_str(),
                        format_duration(metrics_.seconds()).c_str(), best ? "  best" : ""));
 }
 
-bool Training::keep_if_best(const gf_eval_report& validation) {
-  const std::string earlier = metadata(model_, kBestLoss);
-  if (!earlier.empty() && validation.loss >= std::stod(earlier)) return false;
+std::string Training::quality(double loss, double accuracy) const {
+  return classifies() ? format_share(accuracy) : format_perplexity(loss);
+}
+
+Json Training::measured(const std::string& split, const gf_eval_report& report) const {
+  Json json = {{split + "_loss", report.loss}};
+  if (classifies()) {
+    json[split + "_accuracy"] = report.accuracy;
+  } else {
+    json[split + "_perplexity"] = report.perplexity;
+  }
+  return json;
+}
+
+bool Training::is_best(const gf_eval_report& validation) const {
+  const std::string earlier = metadata(model_, classifies() ? kBestAccuracy : kBestLoss);
+  if (earlier.empty()) return true;
+  return classifies() ? validation.accuracy > std::stod(earlier)
+                      : validation.loss < std::stod(earlier);
+}
+
+void Training::keep(const gf_eval_report& validation) {
   set_metadata(context_, model_, kBestEpoch, std::to_string(epoch()));
   set_metadata(context_, model_, kBestLoss, format("%.17g", validation.loss));
+  if (classifies()) {
+    set_metadata(context_, model_, kBestAccuracy, format("%.17g", validation.accuracy));
+  }
   check(context_, gf_model_save(model_.get(), directory_.best().c_str()));
-  return true;
 }
 
 void Training::save() {
@@ -178,18 +205,22 @@ void Training::test() {
   check(context_, gf_model_load_weights(model_.get(), directory_.best().c_str()));
   const gf_eval_report test =
       evaluate(context_, model_, splits_.test, static_cast<int32_t>(options_.batch_size));
-  display_.event(metrics_.append({{"event", "test"},
-                                  {"step", step_},
-                                  {"test_loss", test.loss},
-                                  {"test_perplexity", test.perplexity}}));
+  Json line = {{"event", "test"}, {"step", step_}};
+  line.update(measured("test", test));
+  display_.event(metrics_.append(line));
   write_results(&test);
+  const double best_loss = std::stod(metadata(model_, kBestLoss));
+  const double best_accuracy = classifies() ? std::stod(metadata(model_, kBestAccuracy)) : 0;
+  const char* what = classifies() ? "accuracy" : "perplexity";
   display_.line("");
-  display_.line(format("best       epoch %s, validation perplexity %s",
-                       metadata(model_, kBestEpoch).c_str(),
-                       format_perplexity(std::stod(metadata(model_, kBestLoss))).c_str()));
-  display_.line(format("test       perplexity %s (loss %.4f over %s tokens)",
-                       format_perplexity(test.loss).c_str(), test.loss,
-                       with_thousands(test.tokens).c_str()));
+  display_.line(format("best       epoch %s, validation %s %s",
+                       metadata(model_, kBestEpoch).c_str(), what,
+                       quality(best_loss, best_accuracy).c_str()));
+  display_.line(format("test       %s %s (loss %.4f over %s %s)", what,
+                       quality(test.loss, test.accuracy).c_str(), test.loss,
+                       with_thousands(classifies() ? test.sequences : test.tokens).c_str(),
+                       classifies() ? "pairs" : "tokens"));
+  if (classifies()) print_classification(test, display_);
   display_.line("results    " + directory_.results().string());
 }
 
@@ -203,13 +234,18 @@ void Training::write_results(const gf_eval_report* test) const {
   results["steps"] = step_;
   results["best_epoch"] = std::stoll(metadata(model_, kBestEpoch));
   results["best_val_loss"] = std::stod(metadata(model_, kBestLoss));
-  results["best_val_perplexity"] = std::exp(std::stod(metadata(model_, kBestLoss)));
+  if (classifies()) {
+    results["best_val_accuracy"] = std::stod(metadata(model_, kBestAccuracy));
+  } else {
+    results["best_val_perplexity"] = std::exp(std::stod(metadata(model_, kBestLoss)));
+  }
   if (test) {
-    results["test_loss"] = test->loss;
-    results["test_perplexity"] = test->perplexity;
+    results.update(measured("test", *test));
     results["test_tokens"] = test->tokens;
+    if (classifies()) results["test"] = classification_json(*test);
   }
   results["tokens_per_second"] = static_cast<double>(metrics_.tokens()) / metrics_.train_seconds();
+  if (classifies()) results["padded_share"] = padded_share(info_of(context_, splits_.train));
   results["train_seconds"] = metrics_.train_seconds();
   results["wall_clock_seconds"] = metrics_.seconds();
   for (Json line : metrics_.evaluations()) {
@@ -224,13 +260,6 @@ gf_train_state Training::state() const {
   state.struct_size = sizeof state;
   check(context_, gf_trainer_get_state(trainer_.get(), &state));
   return state;
-}
-
-// Tokens of the first so many steps: the last batch of an epoch may be short.
-int64_t Training::tokens_until(int64_t step) const {
-  const gf_dataset_info info = info_of(context_, splits_.train);
-  const int64_t whole = step / steps_per_epoch_, rest = step % steps_per_epoch_;
-  return (whole * info.chunks + rest * options_.batch_size) * info.length;
 }
 
 double Training::seconds_left() const {

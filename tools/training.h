@@ -28,7 +28,7 @@ class Training {
   // which everything is saved.
   int run();
 
-  // Test loss of the best weights, which the model has from here on. Ends the trainer.
+  // Test of the best weights, which the model has from here on. Ends the trainer.
   void test();
 
  private:
@@ -37,15 +37,20 @@ class Training {
   void show(const gf_train_report& report);
   void log(const gf_train_report& report);
   void finish_epoch();
-  bool keep_if_best(const gf_eval_report& validation);
+  bool is_best(const gf_eval_report& validation) const;
+  void keep(const gf_eval_report& validation);
   void save();
   void write_results(const gf_eval_report* test) const;
   [[noreturn]] void stop_at_bad_loss();
 
   gf_train_state state() const;
   int64_t epoch() const { return (step_ + steps_per_epoch_ - 1) / steps_per_epoch_; }  // from 1
-  int64_t tokens_until(int64_t step) const;
   double seconds_left() const;
+
+  // Of a pair classifier accuracy is told, and decides which weights are best; else perplexity.
+  bool classifies() const { return has_pairs(options_.task); }
+  std::string quality(double loss, double accuracy) const;
+  Json measured(const std::string& split, const gf_eval_report& report) const;
 
   const Context& context_;
   const Model& model_;

@@ -1,4 +1,6 @@
 #include <cstdio>
+#include <span>
+#include <vector>
 
 #include "api/handles.h"
 #include "train/checkpoint.h"
@@ -32,6 +34,17 @@ const ParamSpec& find_sized(const Model& model, const char* name, const void* va
                 static_cast<long long>(spec.size()));
   }
   return spec;
+}
+
+// The ids of a batch, once its sizes have been found right.
+std::span<const int32_t> ids_of(const Model& model, const int32_t* ids, int32_t batch_size,
+                                int32_t length) {
+  require(ids, "ids");
+  if (batch_size < 1) {
+    throw_error(GF_ERROR_INVALID_ARGUMENT, "batch_size is %d, expected at least 1", batch_size);
+  }
+  model.check_length(length, 1);
+  return {ids, static_cast<size_t>(batch_size) * static_cast<size_t>(length)};
 }
 
 }  // namespace
@@ -195,14 +208,30 @@ gf_status gf_model_write_parameter(gf_model* model, const char* name, const floa
 gf_status gf_model_forward(gf_model* model, const int32_t* ids, int32_t batch_size, int32_t length,
                            float* logits) {
   return guard(model, [&] {
-    require(ids, "ids");
     require(logits, "logits");
-    if (batch_size < 1) {
-      throw_error(GF_ERROR_INVALID_ARGUMENT, "batch_size is %d, expected at least 1", batch_size);
+    if (model->model->config().classes() > 0) {
+      throw_error(GF_ERROR_INVALID_ARGUMENT,
+                  "the model is a pair classifier: its logits are gf_model_classify()'s");
     }
-    model->model->check_length(length, 1);
-    const size_t count = static_cast<size_t>(batch_size) * static_cast<size_t>(length);
-    model->model->forward({ids, count}, batch_size, length, logits);
+    model->model->forward(ids_of(*model->model, ids, batch_size, length), {}, batch_size, length,
+                          logits);
+    return GF_OK;
+  });
+}
+
+gf_status gf_model_classify(gf_model* model, const int32_t* ids, const int32_t* lengths,
+                            int32_t batch_size, int32_t length, float* logits) {
+  return guard(model, [&] {
+    require(logits, "logits");
+    if (model->model->config().classes() == 0) {
+      throw_error(GF_ERROR_INVALID_ARGUMENT,
+                  "the model is a language model (num_classes is 0): its logits are "
+                  "gf_model_forward()'s");
+    }
+    const std::span all = ids_of(*model->model, ids, batch_size, length);
+    const std::vector<int32_t> whole(static_cast<size_t>(batch_size), length);
+    const std::span given(lengths ? lengths : whole.data(), whole.size());
+    model->model->forward(all, given, batch_size, length, logits);
     return GF_OK;
   });
 }

@@ -60,6 +60,30 @@ gf_train_report describe(const StepReport& r, int64_t total_steps) {
           r.seconds};
 }
 
+gf_eval_report describe(const Evaluation& e, int32_t classes) {
+  gf_eval_report report = {};
+  report.loss = e.loss;
+  report.perplexity = std::exp(e.loss);
+  report.sequences = e.sequences;
+  report.tokens = e.tokens;
+  report.seconds = e.seconds;
+  report.num_classes = classes;
+  int64_t right = 0;
+  for (int32_t i = 0; i < classes; ++i) {
+    int64_t& count = report.class_counts[i];
+    for (int32_t j = 0; j < classes; ++j) {
+      report.confusion[i][j] = e.confusion[static_cast<size_t>(i * classes + j)];
+      count += report.confusion[i][j];
+    }
+    right += report.confusion[i][i];
+    if (count == 0) continue;
+    report.class_accuracy[i] =
+        static_cast<double>(report.confusion[i][i]) / static_cast<double>(count);
+  }
+  if (classes > 0) report.accuracy = static_cast<double>(right) / static_cast<double>(e.sequences);
+  return report;
+}
+
 }  // namespace
 
 // ---- Training ----------------------------------------------------------------------------------
@@ -113,7 +137,7 @@ gf_status gf_trainer_get_state(gf_trainer* trainer, gf_train_state* out) {
     const Schedule& schedule = trainer->trainer->schedule();
     const double mean = p.epoch_steps > 0 ? p.epoch_loss / static_cast<double>(p.epoch_steps) : 0.0;
     write_struct(out, {0, p.state.step, schedule.total_steps, schedule.steps_per_epoch,
-                       static_cast<int32_t>(p.state.epoch), mean});
+                       static_cast<int32_t>(p.state.epoch), mean, p.tokens});
     return GF_OK;
   });
 }
@@ -147,7 +171,7 @@ gf_status gf_eval(gf_model* model, const gf_dataset* dataset, int32_t batch_size
                   batch_size);
     }
     const Evaluation e = evaluate(*model->model, *dataset->dataset, batch_size ? batch_size : 32);
-    write_struct(out, {0, e.loss, std::exp(e.loss), e.sequences, e.tokens, e.seconds});
+    write_struct(out, describe(e, static_cast<int32_t>(model->model->config().classes())));
     return GF_OK;
   });
 }

@@ -57,10 +57,10 @@ void CpuOps::adamw(const Parameters& parameters, const AdamW& options, const Ste
   });
 }
 
-void CpuOps::finish_step(const LossSum* loss, const double* squared_norm, int64_t sequences,
-                         int64_t count, StepState* state, StepResult* results, int64_t capacity) {
+void CpuOps::finish_step(const LossSum* loss, const double* squared_norm, int64_t batches,
+                         StepState* state, StepResult* results, int64_t capacity) {
   const Range range(device_, "finish_step");
-  gf::finish_step(*loss, *squared_norm, sequences, count, *state, results, capacity);
+  gf::finish_step(*loss, *squared_norm, batches, *state, results, capacity);
 }
 
 }  // namespace gf

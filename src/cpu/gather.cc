@@ -4,15 +4,16 @@
 
 namespace gf {
 
-void CpuOps::gather(const int32_t* chunks, int64_t count, int64_t sequences, int64_t length,
-                    bool shuffled, const StepState* state, int32_t* ids) {
+void CpuOps::gather(const Bucket& bucket, const EpochOrder& order, const StepState* state,
+                    const Batch& batch) {
   const Range range(device_, "gather");
-  for (int64_t b = 0; b < sequences; ++b) {
-    const auto place = static_cast<uint64_t>(state->cursor + b);
-    const uint64_t chunk = shuffled ? permuted(state->seed, static_cast<uint64_t>(state->epoch),
-                                               place, static_cast<uint64_t>(count))
-                                    : place;
-    std::copy_n(chunks + static_cast<int64_t>(chunk) * length, length, ids + b * length);
+  const int64_t T = bucket.length;
+  for (int64_t b = 0; b < batch.sequences; ++b) {
+    const int64_t i = order.sequence_at(*state, bucket.first_batch, bucket.count, b);
+    std::copy_n(bucket.ids + i * T, T, batch.ids + b * T);
+    if (!bucket.labels) continue;
+    batch.lengths[b] = bucket.lengths[i];
+    batch.labels[b] = bucket.labels[i];
   }
 }
 

@@ -31,7 +31,7 @@ void check_sizes(const gf_model_config& c) {
   require_range("num_layers", c.num_layers, 1, 4096);
   require_range("model_dim", c.model_dim, 1, 1 << 16);
   require_range("ff_dim", c.ff_dim, 1, 1 << 18);
-  require_range("num_classes", c.num_classes, 0, kLargest);
+  require_range("num_classes", c.num_classes, 0, GF_MAX_CLASSES);
   if (!(c.dropout >= 0.0f && c.dropout < 1.0f)) {
     throw_error(GF_ERROR_INVALID_ARGUMENT, "dropout is %g, expected 0 <= dropout < 1",
                 static_cast<double>(c.dropout));

@@ -1,6 +1,6 @@
-#include "model/lm_head.h"
-
 #include <algorithm>
+
+#include "model/head.h"
 
 namespace gf {
 namespace {
@@ -14,33 +14,50 @@ constexpr int64_t kInferencePanelRows = 128;
 // 30,522 columns of what they reach at 30,528.
 constexpr int64_t kHalfPanelMultiple = 64;
 
+// Logits against the tied token embedding, without bias; cross-entropy of the next token.
+class LmHead final : public Head {
+ public:
+  explicit LmHead(const Builder& b)
+      : tokens_(b.param("token_embedding.weight")), rows_(b.shape.rows()) {
+    b.scratch.rewind(0);
+    const int64_t V = b.config.vocab_size();
+    const bool is_half = b.shape.product_bytes < static_cast<int32_t>(sizeof(float));
+    const int64_t most = b.shape.training ? kPanelRows : kInferencePanelRows;
+    const int64_t multiple = is_half ? kHalfPanelMultiple : 1;
+    const int64_t rows = std::min(most, b.shape.rows());
+    panel_ = b.scratch.act(rows, (V + multiple - 1) / multiple * multiple, b.shape.product_bytes);
+    if (b.shape.training) return;
+    logits_ = is_half ? b.scratch.mat(rows, V)
+                      : Mat{reinterpret_cast<float*>(panel_.data), rows, V, panel_.ld};
+  }
+
+  LogitsShape logits_shape() const override { return {rows_, logits_.rows, logits_.cols}; }
+
+  Mat logits(const Pass& pass, const Act& h, int64_t first, int64_t count) override {
+    const Mat out = logits_.first_rows(count);
+    pass.ops.logits(h.row_range(first, count), tokens_, out);
+    return out;
+  }
+
+  void loss(const Pass& pass, const Act& h, Score* score) override {
+    pass.ops.lm_loss(h, tokens_, pass.batch, panel_, &score->loss);
+  }
+
+  void loss_backward(const Pass& pass, const Act& h, LossSum* loss, const Act& dh) override {
+    pass.ops.lm_loss_backward(h, tokens_, pass.batch, panel_, loss, dh);
+  }
+
+ private:
+  Param tokens_;  // [V, D]
+  int64_t rows_;
+  Mat logits_;  // [R, V] for the caller
+  Act panel_;   // [R, V or more]: the logits of a loss that exist at one time
+};
+
 }  // namespace
 
-LmHead::LmHead(const Builder& b) : tokens_(b.param("token_embedding.weight")) {
-  b.scratch.rewind(0);
-  const int64_t V = b.config.vocab_size();
-  const bool is_half = b.shape.product_bytes < static_cast<int32_t>(sizeof(float));
-  const int64_t most = b.shape.training ? kPanelRows : kInferencePanelRows;
-  const int64_t multiple = is_half ? kHalfPanelMultiple : 1;
-  const int64_t rows = std::min(most, b.shape.rows());
-  panel_ = b.scratch.act(rows, (V + multiple - 1) / multiple * multiple, b.shape.product_bytes);
-  if (b.shape.training) return;
-  logits_ = is_half ? b.scratch.mat(rows, V)
-                    : Mat{reinterpret_cast<float*>(panel_.data), rows, V, panel_.ld};
-}
-
-Mat LmHead::logits(const Pass& pass, const Act& h) const {
-  const Mat out = logits_.first_rows(h.rows);
-  pass.ops.logits(h, tokens_, out);
-  return out;
-}
-
-void LmHead::loss(const Pass& pass, const Act& h, LossSum* sum) const {
-  pass.ops.lm_loss(h, tokens_, pass.batch, panel_, sum);
-}
-
-void LmHead::loss_backward(const Pass& pass, const Act& h, LossSum* sum, const Act& dh) const {
-  pass.ops.lm_loss_backward(h, tokens_, pass.batch, panel_, sum, dh);
+std::unique_ptr<Head> make_lm_head(const Builder& builder) {
+  return std::make_unique<LmHead>(builder);
 }
 
 }  // namespace gf

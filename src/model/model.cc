@@ -46,19 +46,22 @@ void Model::write(const ParamSpec& spec, std::span<const float> values) {
   device_->upload(params_.value.data + spec.offset, values.data(), values.size_bytes());
 }
 
-void Model::forward(std::span<const int32_t> ids, int64_t sequences, int64_t length,
-                    float* logits) const {
+void Model::forward(std::span<const int32_t> ids, std::span<const int32_t> lengths,
+                    int64_t sequences, int64_t length, float* logits) const {
   check_length(length, 1);
   check_ids(ids, "ids");
+  check_lengths(lengths, length);
   Workspace workspace(*this, params_, {sequences, length, device_->product_bytes(), false});
-  Network& network = workspace.network(sequences);
-  device_->upload(network.ids(), ids.data(), ids.size_bytes());
+  Network& network = workspace.network(sequences, length);
+  device_->upload(network.batch().ids, ids.data(), ids.size_bytes());
+  if (!lengths.empty()) {
+    device_->upload(network.batch().lengths, lengths.data(), lengths.size_bytes());
+  }
   network.forward(*device_, nullptr);
-  const int64_t rows = sequences * length, V = config_.vocab_size();
-  for (int64_t first = 0; first < rows; first += network.logits_at_once()) {
-    const Mat panel =
-        network.logits(*device_, first, std::min(network.logits_at_once(), rows - first));
-    device_->download(logits + first * V, panel.data,
+  const auto [rows, at_once, cols] = network.logits_shape();
+  for (int64_t first = 0; first < rows; first += at_once) {
+    const Mat panel = network.logits(*device_, first, std::min(at_once, rows - first));
+    device_->download(logits + first * cols, panel.data,
                       static_cast<size_t>(panel.size()) * sizeof(float));
   }
 }
@@ -81,6 +84,15 @@ void Model::check_ids(std::span<const int32_t> ids, const char* what) const {
   }
 }
 
+void Model::check_lengths(std::span<const int32_t> lengths, int64_t length) const {
+  for (size_t b = 0; b < lengths.size(); ++b) {
+    if (lengths[b] < 1 || lengths[b] > length) {
+      throw_error(GF_ERROR_INVALID_ARGUMENT, "lengths[%zu] is %d, expected 1 to %lld", b,
+                  lengths[b], static_cast<long long>(length));
+    }
+  }
+}
+
 // ---- Workspace ---------------------------------------------------------------------------------
 
 size_t Workspace::bytes(const ModelConfig& config, const ParamTable& table, const Shape& shape) {
@@ -95,15 +107,15 @@ Workspace::Workspace(const Model& model, const Parameters& params, const Shape& 
   scratch_ = std::make_unique<Arena>(model.device(), needed.scratch, "workspace");
 }
 
-Network& Workspace::network(int64_t sequences) {
-  if (network_ && network_->shape().sequences == sequences) return *network_;
+Network& Workspace::network(int64_t sequences, int64_t length) {
+  const std::pair key{sequences, length};
+  if (const auto found = networks_.find(key); found != networks_.end()) return found->second;
   saved_->rewind(0);
   scratch_->rewind(0);
-  Shape shape = shape_;
-  shape.sequences = sequences;
-  network_ = std::make_unique<Network>(model_.config(), model_.table(), params_, shape, *saved_,
-                                       *scratch_);
-  return *network_;
+  const Shape shape{sequences, length, shape_.product_bytes, shape_.training};
+  return networks_
+      .try_emplace(key, model_.config(), model_.table(), params_, shape, *saved_, *scratch_)
+      .first->second;
 }
 
 }  // namespace gf

@@ -27,10 +27,11 @@ class Model {
   void write(const ParamSpec& spec, std::span<const float> values);
   void refresh() { device_->refresh(params_); }
 
-  // Logits [B, T, V] of ids [B, T], both on the host. Throws GF_ERROR_INVALID_ARGUMENT for an id
-  // outside the vocabulary or a sequence longer than there are positions.
-  void forward(std::span<const int32_t> ids, int64_t sequences, int64_t length,
-               float* logits) const;
+  // Logits [B, T, V] of a language model, [B, C] of a classifier, which wants the lengths [B]; all
+  // on the host. Throws GF_ERROR_INVALID_ARGUMENT for an id outside the vocabulary, a sequence
+  // longer than there are positions or not of its length.
+  void forward(std::span<const int32_t> ids, std::span<const int32_t> lengths, int64_t sequences,
+               int64_t length, float* logits) const;
 
   // Throws GF_ERROR_INVALID_ARGUMENT unless sequences of this length fit the learned positions.
   void check_length(int64_t length, int64_t least) const;
@@ -38,6 +39,8 @@ class Model {
   void check_ids(std::span<const int32_t> ids, const char* what) const;
 
  private:
+  void check_lengths(std::span<const int32_t> lengths, int64_t length) const;
+
   std::shared_ptr<Device> device_;
   ModelConfig config_;
   ParamTable table_;
@@ -46,7 +49,7 @@ class Model {
   std::map<std::string, std::string> metadata_;
 };
 
-// Buffers for batches of up to one shape, and a network laid out in them.
+// Buffers for batches of up to one shape, and networks laid out in them: one at a time is of use.
 class Workspace {
  public:
   // Bytes that the constructor will allocate.
@@ -54,8 +57,8 @@ class Workspace {
 
   Workspace(const Model& model, const Parameters& params, const Shape& shape);
 
-  // The network for this many sequences, laid out anew when that is not the last one's number.
-  Network& network(int64_t sequences);
+  // The network for so many sequences of this length, both at most the shape's.
+  Network& network(int64_t sequences, int64_t length);
 
  private:
   const Model& model_;
@@ -63,7 +66,7 @@ class Workspace {
   Shape shape_;
   std::unique_ptr<Arena> saved_;
   std::unique_ptr<Arena> scratch_;
-  std::unique_ptr<Network> network_;
+  std::map<std::pair<int64_t, int64_t>, Network> networks_;  // by sequences and length
 };
 
 }  // namespace gf

@@ -14,6 +14,20 @@ std::vector<Block> make_blocks(const Builder& b) {
   return blocks;
 }
 
+// A language model has neither lengths nor labels.
+Batch make_batch(const Builder& b) {
+  Batch batch{b.saved.array<int32_t>(b.shape.rows()), b.shape.sequences, b.shape.length};
+  if (b.config.classes() > 0) {
+    batch.lengths = b.saved.array<int32_t>(b.shape.sequences);
+    batch.labels = b.saved.array<int32_t>(b.shape.sequences);
+  }
+  return batch;
+}
+
+std::unique_ptr<Head> make_head(const Builder& b) {
+  return b.config.classes() > 0 ? make_classifier_head(b) : make_lm_head(b);
+}
+
 Builder make_builder(const ModelConfig& config, const ParamTable& table, const Parameters& params,
                      const Shape& shape, Arena& saved, Arena& scratch) {
   Builder b{config, table, params, shape, saved, scratch, {}, {}};
@@ -33,14 +47,14 @@ Network::Network(const ModelConfig& config, const ParamTable& table, const Param
 Network::Network(const Builder& b)
     : shape_(b.shape),
       dropout_threshold_(gf::dropout_threshold(b.config.dropout())),
-      ids_(b.saved.array<int32_t>(b.shape.rows())),
+      batch_(make_batch(b)),
       tokens_(b.param("token_embedding.weight")),
       positions_(b.param("position_embedding.weight")),
       last_{b.norm("ln_f"), b.mat(b.saved, b.config.dim()), b.mat(b.saved, 2),
             b.act(b.saved, b.config.dim())},
       grad_{b.shape.training ? b.mat(b.saved, b.config.dim()) : Mat{}, b.ffn_dh},
       blocks_(make_blocks(b)),
-      head_(b) {}
+      head_(make_head(b)) {}
 
 void Network::forward(Device& device, const StepState* state) {
   const Pass run = pass(device, state);
@@ -51,22 +65,18 @@ void Network::forward(Device& device, const StepState* state) {
 }
 
 Mat Network::logits(Device& device, int64_t first, int64_t count) {
-  return head_.logits(pass(device, nullptr), last_.h.row_range(first, count));
+  return head_->logits(pass(device, nullptr), last_.h, first, count);
 }
 
-int64_t Network::logits_at_once() const {
-  return head_.logits_at_once();
-}
-
-void Network::loss(Device& device, LossSum* sum) {
-  head_.loss(pass(device, nullptr), last_.h, sum);
+void Network::loss(Device& device, Score* score) {
+  head_->loss(pass(device, nullptr), last_.h, score);
 }
 
 void Network::backward(Device& device, const StepState* state, LossSum* sum) {
   const Pass run = pass(device, state);
   const StreamPoint& first = blocks_.front().in();
   StreamGrad grad = grad_;
-  head_.loss_backward(run, last_.h, sum, grad.dh);
+  head_->loss_backward(run, last_.h, sum, grad.dh);
   // Twice, since the panel shares its memory with what the last block writes next.
   run.ops.settle();
   run.ops.settle();
@@ -77,11 +87,7 @@ void Network::backward(Device& device, const StepState* state, LossSum* sum) {
 }
 
 Pass Network::pass(Device& device, const StepState* state) const {
-  return {device,
-          device.ops(),
-          {ids_, shape_.sequences, shape_.length},
-          state ? dropout_threshold_ : 0,
-          state};
+  return {device, device.ops(), batch_, state ? dropout_threshold_ : 0, state};
 }
 
 const StreamPoint& Network::after(size_t block) const {

@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "model/block.h"
-#include "model/lm_head.h"
+#include "model/head.h"
 
 namespace gf {
 
@@ -17,16 +17,14 @@ class Network {
           const Shape& shape, Arena& saved, Arena& scratch);
 
   const Shape& shape() const { return shape_; }
-  int32_t* ids() const { return ids_; }  // [B, T] in device memory, to be filled in
+  const Batch& batch() const { return batch_; }  // in device memory, to be filled in
 
   // State null: no dropout.
   void forward(Device& device, const StepState* state);
-  // Each after forward():
-  // [count, V], of rows first to first + count - 1, at most logits_at_once(); in device memory and
-  // valid until the next call.
+  // Each after forward(). Logits are in device memory and valid until the next call.
+  Head::LogitsShape logits_shape() const { return head_->logits_shape(); }
   Mat logits(Device& device, int64_t first, int64_t count);
-  int64_t logits_at_once() const;
-  void loss(Device& device, LossSum* sum);  // adds
+  void loss(Device& device, Score* score);  // adds
   void backward(Device& device, const StepState* state,
                 LossSum* sum);  // writes loss and every gradient
 
@@ -38,13 +36,13 @@ class Network {
 
   Shape shape_;
   uint32_t dropout_threshold_;
-  int32_t* ids_;
+  Batch batch_;
   Param tokens_;      // [V, D]
   Param positions_;   // [L, D]
   StreamPoint last_;  // ln_f
   StreamGrad grad_;
   std::vector<Block> blocks_;
-  LmHead head_;
+  std::unique_ptr<Head> head_;
 };
 
 }  // namespace gf

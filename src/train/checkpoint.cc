@@ -126,11 +126,18 @@ ModelConfig read_config(const SafetensorsFile& file) {
   return config_from_json(config->second, file.path());
 }
 
-// FNV-1a over the ids: two data sets of one size are not the same data.
+// FNV-1a over ids, lengths and labels: two data sets of one size are not the same data.
 std::string fingerprint(const Dataset& dataset) {
   uint64_t hash = 0xcbf29ce484222325u;
-  for (int64_t i = 0; i < dataset.chunks() * dataset.length(); ++i) {
-    hash = (hash ^ static_cast<uint32_t>(dataset.data()[i])) * 0x100000001b3u;
+  const auto add = [&](const int32_t* values, int64_t count) {
+    for (int64_t i = 0; i < count; ++i) {
+      hash = (hash ^ static_cast<uint32_t>(values[i])) * 0x100000001b3u;
+    }
+  };
+  add(dataset.data(), dataset.padded_tokens());
+  if (dataset.is_labelled()) {
+    add(dataset.lengths().data(), dataset.chunks());
+    add(dataset.labels().data(), dataset.chunks());
   }
   return format("%016llx", static_cast<unsigned long long>(hash));
 }
@@ -159,18 +166,16 @@ ordered_json options_json(const Trainer& trainer) {
 }
 
 ordered_json progress_json(const TrainProgress& p) {
-  return {{"step", p.state.step},
-          {"epoch", p.state.epoch},
-          {"cursor", p.state.cursor},
-          {"epoch_loss", p.epoch_loss},
-          {"epoch_steps", p.epoch_steps}};
+  return {{"step", p.state.step},       {"epoch", p.state.epoch},       {"batch", p.state.cursor},
+          {"epoch_loss", p.epoch_loss}, {"epoch_steps", p.epoch_steps}, {"tokens", p.tokens}};
 }
 
 TrainProgress read_progress(const ordered_json& json, uint64_t seed) {
   TrainProgress p;
-  p.state = {seed, json.at("step"), json.at("epoch"), json.at("cursor")};
+  p.state = {seed, json.at("step"), json.at("epoch"), json.at("batch")};
   p.epoch_loss = json.at("epoch_loss");
   p.epoch_steps = json.at("epoch_steps");
+  p.tokens = json.at("tokens");
   return p;
 }
 
@@ -189,9 +194,8 @@ void check_same_options(const std::string& path, const ordered_json& found,
 void check_progress(const std::string& path, const TrainProgress& p, const Trainer& trainer) {
   const Schedule& s = trainer.schedule();
   if (p.state.step < 0 || p.state.step > s.total_steps || p.state.epoch < 0 ||
-      p.state.epoch > s.epochs || p.state.cursor < 0 ||
-      p.state.cursor >= trainer.dataset().chunks()) {
-    throw_error(GF_ERROR_FORMAT, "%s: step %lld, epoch %lld, chunk %lld lie outside the training",
+      p.state.epoch > s.epochs || p.state.cursor < 0 || p.state.cursor >= s.steps_per_epoch) {
+    throw_error(GF_ERROR_FORMAT, "%s: step %lld, epoch %lld, batch %lld lie outside the training",
                 path.c_str(), static_cast<long long>(p.state.step),
                 static_cast<long long>(p.state.epoch), static_cast<long long>(p.state.cursor));
   }

@@ -4,57 +4,54 @@
 #include <chrono>
 #include <map>
 
-#include "base/error.h"
+#include "train/batches.h"
 
 namespace gf {
 
 Evaluation evaluate(const Model& model, const Dataset& dataset, int64_t batch_size) {
   const auto begin = std::chrono::steady_clock::now();
-  const int64_t chunks = dataset.chunks(), length = dataset.length();
-  if (model.config().classes() > 0) {
-    throw_error(GF_ERROR_UNSUPPORTED,
-                "num_classes is %lld: evaluating a pair classifier is not built",
-                static_cast<long long>(model.config().classes()));
-  }
-  model.check_length(length, 2);
-  model.check_ids({dataset.data(), static_cast<size_t>(chunks * length)}, "dataset");
+  check_dataset(model, dataset);
 
   Device& device = *model.device();
-  const int64_t most = std::min(batch_size, chunks);
-  Workspace workspace(model, model.parameters(), {most, length, device.product_bytes(), false});
-  int32_t* ids = nullptr;
+  const int64_t most = batch_size_of(dataset, batch_size);
+  const Batches batches(model.device(), dataset, most, Batches::Order::kGiven);
+  Workspace workspace(model, model.parameters(),
+                      {most, dataset.length(), device.product_bytes(), false});
   StepState* state = nullptr;
-  LossSum* sum = nullptr;  // zero, as all fresh device memory
+  Score* score = nullptr;  // zero, as all fresh device memory
   const auto lay_out = [&](Arena& arena) {
-    ids = arena.array<int32_t>(chunks * length);
     state = arena.array<StepState>(1);
-    sum = arena.array<LossSum>(1);
+    score = arena.array<Score>(1);
   };
   Arena measured;
   lay_out(measured);
-  Arena arena(model.device(), measured.bytes(), "evaluation data");
+  Arena arena(model.device(), measured.bytes(), "the score of an evaluation");
   lay_out(arena);
-  device.upload(ids, dataset.data(), static_cast<size_t>(chunks * length) * sizeof(int32_t));
 
-  std::map<int64_t, std::unique_ptr<Recording>> recordings;  // of a batch, by sequences
-  for (StepState place; place.cursor < chunks; place.cursor += most) {
-    const int64_t sequences = std::min(most, chunks - place.cursor);
-    std::unique_ptr<Recording>& recording = recordings[sequences];
+  std::map<BatchKind, std::unique_ptr<Recording>> recordings;  // of a batch
+  for (StepState place; place.cursor < batches.per_epoch(); ++place.cursor) {
+    const BatchKind kind = batches.kind(place);
+    std::unique_ptr<Recording>& recording = recordings[kind];
     if (!recording) {
-      recording = device.record([&, sequences] {
-        Network& network = workspace.network(sequences);
-        device.ops().gather(ids, chunks, sequences, length, false, state, network.ids());
+      recording = device.record([&, kind] {
+        Network& network = workspace.network(kind.sequences, kind.length);
+        batches.gather(kind, state, network.batch());
         network.forward(device, nullptr);
-        network.loss(device, sum);
+        network.loss(device, score);
       });
     }
     device.upload(state, &place, sizeof place);
     recording->run();
   }
-  LossSum total;
-  device.download(&total, sum, sizeof total);
+  Score total;
+  device.download(&total, score, sizeof total);
   const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - begin;
-  return {total.sum / static_cast<double>(total.count), chunks, total.count, elapsed.count()};
+  const int64_t C = model.config().classes();
+  return {total.loss.sum / static_cast<double>(total.loss.count),
+          dataset.chunks(),
+          C > 0 ? dataset.tokens() : total.loss.count,
+          elapsed.count(),
+          {total.confusion, total.confusion + C * C}};
 }
 
 }  // namespace gf

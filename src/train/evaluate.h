@@ -1,18 +1,22 @@
 #pragma once
 
+#include <vector>
+
 #include "data/dataset.h"
 #include "model/model.h"
 
 namespace gf {
 
 struct Evaluation {
-  double loss;  // mean over all predicted tokens, nats
+  double loss;  // mean over all predicted tokens or all pairs, nats
   int64_t sequences;
-  int64_t tokens;  // predicted ones
+  int64_t tokens;  // predicted ones; of pairs all, without padding
   double seconds;
+  std::vector<int64_t> confusion;  // [C, C] of a classifier: pairs by label and prediction
 };
 
-// Mean loss of a language model over all chunks, without dropout, `batch_size` sequences at a time.
+// Mean loss of a model over a dataset, without dropout, `batch_size` sequences at a time; of a pair
+// classifier how it classifies, too.
 Evaluation evaluate(const Model& model, const Dataset& dataset, int64_t batch_size);
 
 }  // namespace gf

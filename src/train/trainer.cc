@@ -37,11 +37,10 @@ void check(const TrainOptions& o) {
   require(std::isfinite(a.clip) && a.clip >= 0, "grad_clip", a.clip, "0 (no clipping) or more");
 }
 
-// Steps of an epoch and of the whole training: the last short batch of an epoch is a step of its
-// own.
-Schedule with_totals(Schedule schedule, const TrainOptions& options, int64_t chunks) {
+// Steps of an epoch and of the whole training: a short batch is a step of its own.
+Schedule with_totals(Schedule schedule, const TrainOptions& options, int64_t batches) {
   schedule.epochs = options.epochs;
-  schedule.steps_per_epoch = (chunks + options.batch_size - 1) / options.batch_size;
+  schedule.steps_per_epoch = batches;
   schedule.total_steps = schedule.steps_per_epoch * options.epochs;
   if (options.max_steps > 0) {
     schedule.total_steps = std::min(schedule.total_steps, options.max_steps);
@@ -68,33 +67,24 @@ Trainer::Trainer(std::shared_ptr<Model> model, std::shared_ptr<const Dataset> da
                  const TrainOptions& options)
     : model_(std::move(model)), dataset_(std::move(dataset)), options_(options) {
   check(options_);
-  if (model_->config().classes() > 0) {
-    throw_error(GF_ERROR_UNSUPPORTED,
-                "num_classes is %lld: training a pair classifier is not built",
-                static_cast<long long>(model_->config().classes()));
-  }
-  model_->check_length(dataset_->length(), 2);
-  model_->check_ids(
-      {dataset_->data(), static_cast<size_t>(dataset_->chunks() * dataset_->length())}, "dataset");
-  options_.batch_size = std::min(options_.batch_size, dataset_->chunks());
-  options_.adamw.schedule = with_totals(options_.adamw.schedule, options_, dataset_->chunks());
+  check_dataset(*model_, *dataset_);
+  options_.batch_size = batch_size_of(*dataset_, options_.batch_size);
   progress_.state.seed = next_.seed = options_.seed;
 
   Device& device = *model_->device();
-  const int64_t ids = dataset_->chunks() * dataset_->length();
   const auto lay_out = [&](Arena& arena) {
     params_ = lay_out_training(arena, model_->table(), model_->parameters());
-    chunks_ = arena.array<int32_t>(ids);
     state_ = arena.array<StepState>(1);
     loss_ = arena.array<LossSum>(1);
     squared_norm_ = arena.array<double>(1);
   };
   Arena measured;
   lay_out(measured);
-  arena_ = std::make_unique<Arena>(model_->device(), measured.bytes(),
-                                   "gradients, moments and training data");
+  arena_ = std::make_unique<Arena>(model_->device(), measured.bytes(), "gradients and moments");
   lay_out(*arena_);
-  device.upload(chunks_, dataset_->data(), static_cast<size_t>(ids) * sizeof(int32_t));
+  batches_ = std::make_unique<Batches>(model_->device(), *dataset_, options_.batch_size,
+                                       Batches::Order::kShuffled);
+  options_.adamw.schedule = with_totals(options_.adamw.schedule, options_, batches_->per_epoch());
   workspace_ = std::make_unique<Workspace>(
       *model_, params_,
       Shape{options_.batch_size, dataset_->length(), device.product_bytes(), true});
@@ -125,33 +115,30 @@ StepReport Trainer::step() {
           mean_loss(result),
           std::sqrt(result.squared_norm),
           learning_rate(schedule(), result.step),
-          last_.sequences * dataset_->length(),
+          last_.tokens,
           elapsed.count()};
 }
 
 // The device moves its own state on; next_ follows it, taking for granted that results are finite.
 void Trainer::step_without_waiting() {
   if (next_.step - progress_.state.step == kMostPending) finish();
-  const int64_t sequences = batch_size(next_);
-  std::unique_ptr<Recording>& recording = recordings_[sequences];
-  if (!recording) {
-    recording = model_->device()->record([this, sequences] { run_step(sequences); });
-  }
+  const BatchKind kind = batches_->kind(next_);
+  std::unique_ptr<Recording>& recording = recordings_[kind];
+  if (!recording) recording = model_->device()->record([this, kind] { run_step(kind); });
   recording->run();
-  next_.move_on(sequences, dataset_->chunks());
+  next_.move_on(batches_->per_epoch());
 }
 
-void Trainer::run_step(int64_t sequences) {
+void Trainer::run_step(const BatchKind& kind) {
   Device& device = *model_->device();
   Ops& ops = device.ops();
-  Network& network = workspace_->network(sequences);
-  const int64_t chunks = dataset_->chunks();
-  ops.gather(chunks_, chunks, sequences, dataset_->length(), true, state_, network.ids());
+  Network& network = workspace_->network(kind.sequences, kind.length);
+  batches_->gather(kind, state_, network.batch());
   network.forward(device, state_);
   network.backward(device, state_, loss_);
   ops.squared_norm(params_.grad, squared_norm_);
   ops.adamw(params_, options_.adamw, state_, squared_norm_, loss_);
-  ops.finish_step(loss_, squared_norm_, sequences, chunks, state_, results_, kMostPending);
+  ops.finish_step(loss_, squared_norm_, batches_->per_epoch(), state_, results_, kMostPending);
 }
 
 void Trainer::finish() {
@@ -177,18 +164,15 @@ void Trainer::take(const StepResult& result) {
   }
   progress_.epoch_loss += mean_loss(result);
   ++progress_.epoch_steps;
-  last_ = {result, state.epoch, batch_size(state)};
-  state.move_on(batch_size(state), dataset_->chunks());
+  last_ = {result, state.epoch, batches_->tokens(state)};
+  progress_.tokens += last_.tokens;
+  state.move_on(batches_->per_epoch());
 }
 
 void Trainer::set_progress(const TrainProgress& progress) {
   progress_ = progress;
   next_ = progress.state;
   upload_state();
-}
-
-int64_t Trainer::batch_size(const StepState& state) const {
-  return std::min(options_.batch_size, dataset_->chunks() - state.cursor);
 }
 
 void Trainer::upload_state() {

@@ -3,8 +3,7 @@
 #include <map>
 #include <memory>
 
-#include "data/dataset.h"
-#include "model/model.h"
+#include "train/batches.h"
 
 namespace gf {
 
@@ -22,7 +21,7 @@ struct StepReport {
   double loss;
   double gradient_norm;
   double learning_rate;
-  int64_t tokens;
+  int64_t tokens;  // of the batch, without padding
   double seconds;
 };
 
@@ -31,13 +30,14 @@ struct TrainProgress {
   StepState state;
   double epoch_loss = 0;  // sum over the steps of the epoch of the last step
   int64_t epoch_steps = 0;
+  int64_t tokens = 0;  // of the batches of all steps, without padding
 };
 
 // What a step did.
 struct LastStep {
   StepResult result;
   int64_t epoch = 0;
-  int64_t sequences = 0;
+  int64_t tokens = 0;
 };
 
 // A model in training. Steps may run behind the caller on an asynchronous device: what is asked of
@@ -70,8 +70,7 @@ class Trainer {
   const Parameters& parameters() const { return params_; }  // values, gradients, moments
 
  private:
-  int64_t batch_size(const StepState& state) const;
-  void run_step(int64_t sequences);
+  void run_step(const BatchKind& kind);
   void take(const StepResult& result);
   void upload_state();
   [[noreturn]] void report_not_finite(double loss) const;
@@ -83,15 +82,15 @@ class Trainer {
   StepState next_;  // where the next step to be begun stands
   LastStep last_;   // finished
 
+  std::unique_ptr<Batches> batches_;
   std::unique_ptr<Arena> arena_;
   Parameters params_;
-  int32_t* chunks_ = nullptr;  // the data, [chunks, T]
   StepState* state_ = nullptr;
   LossSum* loss_ = nullptr;
   double* squared_norm_ = nullptr;
   StepResult* results_ = nullptr;  // of the last kMostPending steps, shared with the host
   std::unique_ptr<Workspace> workspace_;
-  std::map<int64_t, std::unique_ptr<Recording>> recordings_;  // of a step, by sequences
+  std::map<BatchKind, std::unique_ptr<Recording>> recordings_;  // of a step
 };
 
 }  // namespace gf

@@ -11,7 +11,8 @@
 #include <string>
 #include <vector>
 
-#include "grassflow.h"
+#include "gpu_handles.h"
+#include "snli_epochs.h"
 
 namespace {
 
@@ -28,6 +29,9 @@ constexpr char kHelp[] =
     "Usage: bench_gpu [OPTION]...\n\n"
     "  --shape KIND,L,N,B  a case: grassmann or transformer, ids of a sequence, layers,\n"
     "                      sequences of a batch; repeatable; default: the study's six\n"
+    "  --snli FILE         an epoch of pair classifiers instead: FILE of SNLI's train split and "
+    "it\n"
+    "                      repeated to the size of the whole, vocabulary in the directory above\n"
     "  --scaling           both kinds at T = 256 to 65,536 with 65,536 tokens a step, N = 6\n"
     "  --device NAME       default cuda\n"
     "  --precision NAME    bf16 or fp32; default: the device's own\n"
@@ -48,6 +52,7 @@ struct Options {
   std::vector<Case> cases;
   const char* device = "cuda";
   const char* precision = nullptr;
+  const char* snli = nullptr;
   int rounds = 7;
   bool quick = false, evaluates = true, json = false;
 };
@@ -57,28 +62,7 @@ struct Result {
   int64_t promised_bytes = 0, parameters = 0;
 };
 
-// ---- The library
-// ---------------------------------------------------------------------------------
-
-void check(gf_status status, const gf_context* context, const char* call) {
-  if (status == GF_OK) return;
-  throw std::runtime_error(std::string(call) + ": " + gf_status_name(status) + ": " +
-                           (context ? gf_context_error(context) : ""));
-}
-
-// A handle that frees itself.
-template <class T, void (*kFree)(T*)>
-struct Handle {
-  T* p = nullptr;
-  Handle() = default;
-  ~Handle() { kFree(p); }
-  Handle(const Handle&) = delete;
-  Handle& operator=(const Handle&) = delete;
-};
-using Context = Handle<gf_context, gf_context_free>;
-using Dataset = Handle<gf_dataset, gf_dataset_free>;
-using Model = Handle<gf_model, gf_model_free>;
-using Trainer = Handle<gf_trainer, gf_trainer_free>;
+// ---- The library -------------------------------------------------------------------------------
 
 void open(const Options& options, Context& context) {
   gf_context_options o;
@@ -105,26 +89,6 @@ void make_random_dataset(gf_context* context, int64_t chunks, int32_t length, Da
 
 // ---- Measurement
 // ---------------------------------------------------------------------------------
-
-double seconds_since(std::chrono::steady_clock::time_point begin) {
-  return std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
-}
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  return values[values.size() / 2];
-}
-
-// Seconds of `count` steps that are all over at the end: to ask for the state waits for them.
-double time_steps(gf_context* context, gf_trainer* trainer, int64_t count) {
-  const auto begin = std::chrono::steady_clock::now();
-  for (int64_t i = 0; i < count; ++i)
-    check(gf_train_step(trainer, nullptr), context, "gf_train_step");
-  gf_train_state state = {};
-  state.struct_size = sizeof state;
-  check(gf_trainer_get_state(trainer, &state), context, "gf_trainer_get_state");
-  return seconds_since(begin);
-}
 
 void measure_training(const Options& options, const Case& c, gf_context* context, gf_model* model,
                       Result& result) {
@@ -299,6 +263,8 @@ Options parse(int argc, char** argv) {
       o.cases.push_back(parse_case(value()));
     } else if (name == "--scaling") {
       add_scaling(o.cases);
+    } else if (name == "--snli") {
+      o.snli = value();
     } else if (name == "--device") {
       o.device = value();
     } else if (name == "--precision") {
@@ -330,6 +296,10 @@ int main(int argc, char** argv) {
     const Options options = parse(argc, argv);
     Context context;
     open(options, context);
+    if (options.snli) {
+      run_snli(context.p, options.snli, options.rounds, options.json);
+      return 0;
+    }
     if (!options.json) print_heading(context.p);
     for (const Case& c : options.cases)
       print(options, c, measure(options, c, context.p), context.p);

@@ -1,160 +1,13 @@
 // Holds the network against PyTorch: golden/README.md says what the files reach, make_golden.py
 // what they hold.
 
-#include <cmath>
-#include <nlohmann/json.hpp>
+#include <numeric>
 
-#include "base/error.h"
-#include "io/safetensors.h"
-#include "model/model.h"
-#include "support/device_under_test.h"
-#include "support/support.h"
+#include "golden/subject.h"
 
 namespace {
 
-using Values = std::vector<float>;
-
-// ---- A file and its model ----------------------------------------------------------------------
-
-int32_t number(const gf::SafetensorsFile& file, const char* key) {
-  return std::stoi(file.metadata().at(key));
-}
-
-gf::ModelConfig config_of(const gf::SafetensorsFile& file) {
-  const bool grassmann = file.metadata().at("kind") == "grassmann";
-  gf_model_config c = gf::default_config(grassmann ? GF_MIXER_GRASSMANN : GF_MIXER_TRANSFORMER);
-  c.vocab_size = number(file, "vocab");
-  c.max_seq_len = number(file, "max_seq");
-  c.num_layers = number(file, "layers");
-  c.model_dim = number(file, "dim");
-  c.num_heads = number(file, "heads");
-  c.reduced_dim = number(file, "reduced");
-  c.ff_dim = number(file, "ff");
-  c.dropout = 0;
-  c.window_schedule =
-      file.metadata().at("schedule") == "per-layer" ? GF_WINDOWS_PER_LAYER : GF_WINDOWS_ALL;
-  for (const int32_t offset : nlohmann::json::parse(file.metadata().at("offsets"))) {
-    c.windows[c.num_windows++] = offset;
-  }
-  return gf::ModelConfig(c);
-}
-
-Values values_of(const gf::SafetensorsFile& file, const std::string& name) {
-  const gf::TensorView* tensor = file.find(name);
-  if (!tensor) fail_msg("%s has no %s", file.path().c_str(), name.c_str());
-  Values values(static_cast<size_t>(tensor->size()));
-  file.read_floats(*tensor, values);
-  return values;
-}
-
-std::vector<int32_t> ids_of(const gf::SafetensorsFile& file, const std::string& name) {
-  const gf::TensorView& tensor = *file.find(name);
-  assert_string_equal(tensor.dtype.c_str(), "I64");
-  std::vector<int64_t> wide(static_cast<size_t>(tensor.size()));
-  std::memcpy(wide.data(), tensor.bytes.data(), tensor.bytes.size());
-  return {wide.begin(), wide.end()};
-}
-
-// The model of a golden file on the device under test, ready to be trained by hand.
-struct Subject {
-  explicit Subject(const std::string& name)
-      : file(gf_test::source_path("golden/" + name + ".safetensors")),
-        model(gf_test::make_test_device(2), config_of(file)),
-        params(model.parameters()),
-        arena(model.device(), bytes(), "gradients and moments") {
-    lay_out(arena);
-    for (const gf::ParamSpec& spec : model.table().specs()) {
-      model.write(spec, values_of(file, "param." + spec.name));
-    }
-    model.refresh();
-  }
-
-  gf::Device& device() const { return *model.device(); }
-
-  size_t bytes() {
-    gf::Arena measured;
-    lay_out(measured);
-    return measured.bytes();
-  }
-
-  void lay_out(gf::Arena& memory) {
-    params.grad = memory.mat(1, model.table().flat_size());
-    params.moment1 = memory.mat(1, model.table().flat_size());
-    params.moment2 = memory.mat(1, model.table().flat_size());
-    loss = memory.array<gf::LossSum>(1);
-    state = memory.array<gf::StepState>(1);
-    squared_norm = memory.array<double>(1);
-  }
-
-  template <class T>
-  T read(const T* in_device) const {
-    T value;
-    device().download(&value, in_device, sizeof value);
-    return value;
-  }
-
-  Values read(const gf::Mat& flat, const gf::ParamSpec& spec) const {
-    Values values(static_cast<size_t>(spec.size()));
-    device().download(values.data(), flat.data + spec.offset, values.size() * sizeof(float));
-    return values;
-  }
-
-  // Mean loss; gradients to params.grad.
-  double pass(gf::Network& network, const int32_t* ids) {
-    device().upload(network.ids(), ids,
-                    static_cast<size_t>(network.shape().rows()) * sizeof(int32_t));
-    network.forward(device(), nullptr);
-    network.backward(device(), nullptr, loss);
-    const gf::LossSum found = read(loss);
-    const gf::Shape& shape = network.shape();
-    assert_int_equal(found.count, shape.sequences * (shape.length - 1));
-    return found.sum / static_cast<double>(found.count);
-  }
-
-  gf::SafetensorsFile file;
-  gf::Model model;
-  gf::Parameters params;
-  gf::Arena arena;
-  gf::LossSum* loss = nullptr;
-  gf::StepState* state = nullptr;
-  double* squared_norm = nullptr;
-};
-
-// ---- Distances ---------------------------------------------------------------------------------
-
-double norm(const Values& a) {
-  double sum = 0;
-  for (const float value : a) sum += double{value} * value;
-  return std::sqrt(sum);
-}
-
-double distance(const Values& a, const Values& b) {
-  assert_int_equal(a.size(), b.size());
-  double sum = 0;
-  for (size_t i = 0; i < a.size(); ++i) sum += (double{a[i]} - b[i]) * (double{a[i]} - b[i]);
-  return std::sqrt(sum);
-}
-
-// Written so that what is not a number is not within anything.
-void assert_within(double found, double most, const std::string& what) {
-  if (!(found <= most)) fail_msg("%s is off by %.3g, allowed %.3g", what.c_str(), found, most);
-}
-
-// The largest of several distances; what is no number is larger than any.
-struct Largest {
-  double found = 0;
-  std::string what;
-
-  void see(double off, std::string name) {
-    if (off <= found || std::isnan(found)) return;
-    found = off;
-    what = std::move(name);
-  }
-  void assert_within(double most) const {
-    print_message("off most: %s by %.2e\n", what.c_str(), found);
-    ::assert_within(found, most, what);
-  }
-};
+using namespace golden;
 
 // ---- One pass ----------------------------------------------------------------------------------
 
@@ -237,10 +90,10 @@ void one_pass_agrees(void** name) {
   const int64_t B = shape[0], T = shape[1], V = shape[2];
 
   Values logits(static_cast<size_t>(B * T * V));
-  subject.model.forward(ids, B, T, logits.data());
+  subject.model.forward(ids, {}, B, T, logits.data());
   gf::Workspace workspace(subject.model, subject.params,
                           {B, T, subject.device().product_bytes(), true});
-  const double loss = subject.pass(workspace.network(B), ids.data());
+  const double loss = subject.pass(workspace.network(B, T), ids, B * (T - 1));
   if (is_beyond_bf16(static_cast<const char*>(*name))) {
     assert_true(std::isfinite(loss));
     for (const gf::ParamSpec& spec : subject.model.table().specs()) {
@@ -250,6 +103,46 @@ void one_pass_agrees(void** name) {
   }
   assert_logits_and_loss(subject, loss, logits);
   assert_gradients(subject);
+}
+
+// ids [B, T] with their padding replaced by `padding` and as much of it added behind.
+std::vector<int32_t> padded(const std::vector<int32_t>& ids, const std::vector<int32_t>& lengths,
+                            int64_t T, int64_t to, int32_t padding) {
+  std::vector<int32_t> result;
+  for (size_t b = 0; b < lengths.size(); ++b) {
+    const auto first = ids.begin() + static_cast<ptrdiff_t>(b) * T;
+    result.insert(result.end(), first, first + lengths[b]);
+    result.resize((b + 1) * static_cast<size_t>(to), padding);
+  }
+  return result;
+}
+
+// Whatever stands behind the pairs and however much of it.
+void one_pass_of_pairs_agrees(void** name) {
+  const gf::SafetensorsFile file(gf_test::source_path(
+      std::string("golden/") + static_cast<const char*>(*name) + ".safetensors"));
+  const auto ids = ids_of(file, "ids"), mask = ids_of(file, "mask"),
+             labels = ids_of(file, "labels");
+  const int64_t B = file.find("ids")->shape[0], T = file.find("ids")->shape[1];
+  std::vector<int32_t> lengths;
+  for (int64_t b = 0; b < B; ++b) {
+    lengths.push_back(std::accumulate(mask.begin() + b * T, mask.begin() + (b + 1) * T, 0));
+  }
+  const auto C = static_cast<size_t>(number(file, "classes"));
+  for (const auto& [length, padding] : {std::pair{T, 0}, {T, 36}, {T + 1, 5}}) {
+    Subject subject(static_cast<const char*>(*name));
+    const auto batch = padded(ids, lengths, T, length, padding);
+    Values logits(static_cast<size_t>(B) * C);
+    subject.model.forward(batch, lengths, B, length, logits.data());
+    gf::Workspace workspace(subject.model, subject.params,
+                            {B, length, subject.device().product_bytes(), true});
+    gf::Network& network = workspace.network(B, length);
+    subject.upload(network.batch().lengths, lengths);
+    subject.upload(network.batch().labels, labels);
+    const double loss = subject.pass(network, batch, B);
+    assert_logits_and_loss(subject, loss, logits);
+    assert_gradients(subject);
+  }
 }
 
 void windows_are_those_of_the_file(void** name) {
@@ -326,8 +219,8 @@ void ten_steps_agree(void** name) {
                   1e-7 * rates[step], "learning rate" + at);
     device.upload(subject.state, &state, sizeof state);
 
-    const double loss =
-        subject.pass(workspace.network(B), batches.data() + static_cast<int64_t>(step) * B * T);
+    const auto first = batches.begin() + static_cast<ptrdiff_t>(step) * B * T;
+    const double loss = subject.pass(workspace.network(B, T), {first, first + B * T}, B * (T - 1));
     loss_off.see(std::abs(loss / losses[step] - 1), "loss" + at);
     device.ops().squared_norm(subject.params.grad, subject.squared_norm);
     const double found_norm = std::sqrt(subject.read(subject.squared_norm));
@@ -350,6 +243,7 @@ int main() {
       "grassmann_duplicates", "grassmann_user_list", "grassmann_nearly_parallel",
       "grassmann_zero",
   };
+  const char* const kPairs[] = {"classifier_transformer", "classifier_grassmann"};
   const char* const kTrainings[] = {"adamw_transformer", "adamw_grassmann"};
   std::vector<std::string> names;
   names.reserve(64);
@@ -361,6 +255,10 @@ int main() {
   for (const char* name : kPasses) {
     add("windows", name, windows_are_those_of_the_file);
     add("loss, logits and gradients", name, one_pass_agrees);
+  }
+  for (const char* name : kPairs) {
+    add("windows", name, windows_are_those_of_the_file);
+    add("loss, logits and gradients of pairs", name, one_pass_of_pairs_agrees);
   }
   for (const char* name : kTrainings) add("ten steps", name, ten_steps_agree);
   return _cmocka_run_group_tests("golden", tests.data(), tests.size(), nullptr, nullptr);

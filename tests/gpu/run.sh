@@ -17,6 +17,7 @@ the output of each program stays in DIR/gpu-logs.
   --no-sanitize    without compute-sanitizer
   --sanitize-only  nothing else
   --seconds N      for each of the sanitizer's tools; default 900
+  --jobs N         programs side by side on the one GPU; default 4
   --only PATTERN   tests whose name matches it, such as 'ops/(gelu|linear)'
   --build-dir DIR  default build-gpu
   --no-build       runs what is built there, perhaps on another machine: without
@@ -26,14 +27,15 @@ GF_DATA_DIR names the data where they are not in data/; tests without their data
 END
 }
 
-quick=0 plain=1 sanitize=1 build=1 only=. build_dir=build-gpu tool_seconds=900
+quick=0 plain=1 sanitize=1 build=1 only=. build_dir=build-gpu tool_seconds=900 jobs=4
 while [[ $# -gt 0 ]]; do
   case $1 in
-    --seconds | --only | --build-dir) [[ $# -ge 2 ]] || { usage >&2; exit 2; } ;;&
+    --seconds | --jobs | --only | --build-dir) [[ $# -ge 2 ]] || { usage >&2; exit 2; } ;;&
     --quick) quick=1 ;;
     --no-sanitize) sanitize=0 ;;
     --sanitize-only) plain=0 ;;
     --seconds) tool_seconds=$2; shift ;;
+    --jobs) jobs=$2; shift ;;
     --only) only=$2; shift ;;
     --build-dir) build_dir=$2; shift ;;
     --no-build) build=0 ;;
@@ -42,6 +44,7 @@ while [[ $# -gt 0 ]]; do
   esac
   shift
 done
+[[ $jobs =~ ^[1-9][0-9]*$ && $tool_seconds =~ ^[1-9][0-9]*$ ]] || { usage >&2; exit 2; }
 
 readonly DEVICES=(cuda:fp32 cuda:bf16) PROGRAM_SECONDS=600
 tests=()
@@ -68,12 +71,17 @@ mkdir -p "$logs"
 export GF_TEST_DIR=$PWD/tests LD_LIBRARY_PATH=$PWD/$build_dir/src:${LD_LIBRARY_PATH:-}
 [[ $build_dir = /* ]] && LD_LIBRARY_PATH=$build_dir/src:$LD_LIBRARY_PATH
 
-rows=()
-failed=0
+rows=$logs/rows
+: >"$rows"
 # note TEST HOW RESULT SECONDS: a row of the table, said at once as well
-note() {
-  rows+=("$(printf '%-18s %-22s %-28s %7s' "$1" "$2" "$3" "$4")")
-  echo "${rows[-1]}"
+note() { printf '%-18s %-22s %-28s %7s\n' "$@" | tee -a "$rows"; }
+
+# wait_for_place TEST: until it may begin; one that takes all the memory there is runs alone
+alone=gpu/memory
+wait_for_place() {
+  [[ $1 != "$alone" && ${last:-} != "$alone" ]] || wait
+  last=$1
+  while [[ $(jobs -rp | wc -l) -ge $jobs ]]; do wait -n || true; done
 }
 
 # run TEST HOW SECONDS COMMAND...: one program, whose end does not end the others
@@ -81,7 +89,7 @@ run() {
   local test=$1 how=$2 seconds=$3 status=0 result begin=$SECONDS log
   log=$logs/${test/\//_}.${how//[: ]/_}.log
   shift 3
-  [[ -x $(program_of "$test") ]] || { note "$test" "$how" "NOT BUILT" -; failed=1; return; }
+  [[ -x $(program_of "$test") ]] || { note "$test" "$how" "NOT BUILT" -; return; }
   { timeout --kill-after 10 "$seconds" "$@" "$(program_of "$test")"; } >"$log" 2>&1 || status=$?
   case $status in
     0) result=passed ;;
@@ -95,7 +103,6 @@ run() {
   esac
   note "$test" "$how" "$result" $((SECONDS - begin))
   [[ $status = 0 || $status = 77 ]] && return
-  failed=1
   grep -aE 'ERROR|FAILED|terminate|what\(\)|=========' "$log" | head -n 20 | sed 's/^/    /' || true
 }
 
@@ -104,13 +111,14 @@ sanitize() {
   local tool=$1 device=$2 test left
   shift 2
   for test in "$@"; do
+    wait_for_place "$test"
     left=$((deadline - SECONDS))
     if [[ $left -le 5 ]]; then
       note "$test" "$device $tool" "not run, time is up" -
       continue
     fi
     GF_TEST_SMALL=1 GF_TEST_DEVICE=$device run "$test" "$device $tool" "$left" \
-      "$sanitizer" --tool "$tool" --error-exitcode 99
+      "$sanitizer" --tool "$tool" --error-exitcode 99 &
   done
 }
 
@@ -119,15 +127,16 @@ for test in "${tests[@]}"; do [[ $test =~ $only ]] && wanted+=("$test"); done
 if [[ $plain = 1 ]]; then
   for device in "${DEVICES[@]}"; do
     for test in "${wanted[@]}"; do
-      GF_TEST_SMALL=$quick GF_TEST_DEVICE=$device run "$test" "$device" "$PROGRAM_SECONDS"
+      wait_for_place "$test"
+      GF_TEST_SMALL=$quick GF_TEST_DEVICE=$device run "$test" "$device" "$PROGRAM_SECONDS" &
     done
   done
+  wait
 fi
 
 sanitizer=$(PATH=$PATH:/usr/local/cuda/bin type -P compute-sanitizer || true)
 if [[ $sanitize = 1 && -z $sanitizer ]]; then
   note - compute-sanitizer "NOT FOUND" -
-  failed=1
 elif [[ $sanitize = 1 ]]; then
   operations=()
   for test in "${wanted[@]}"; do [[ $test = ops/* ]] && operations+=("$test"); done
@@ -137,11 +146,12 @@ elif [[ $sanitize = 1 ]]; then
     deadline=$((SECONDS + tool_seconds))
     # bf16 first: most kernels are its own.
     for device in cuda:bf16 cuda:fp32; do sanitize "$tool" "$device" "${operations[@]}"; done
+    wait
   done
 fi
 
 printf '\n%-18s %-22s %-28s %7s\n' test device result seconds
-printf '%s\n' "${rows[@]}"
+sort -k2,2 -k3,3 -k1,1 "$rows"
 printf '\n'
 nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | sort | uniq -c |
   sed -E 's/^ *([0-9]+) (.*), (.*)/GPU: \1 x \2, driver \3/' || echo "GPU: unknown, no nvidia-smi"
@@ -151,4 +161,4 @@ driver=$(nvidia-smi 2>/dev/null | sed -nE 's/.*CUDA Version: ([0-9.]+).*/\1/p' |
 echo "CUDA: ${toolkit:-unknown}, the driver's ${driver:-unknown}"
 echo "Date: $(date -u '+%Y-%m-%d %H:%M UTC')"
 echo "Commit: $(cat "$build_dir/commit" 2>/dev/null || echo unknown)"
-exit "$failed"
+! grep -qE 'FAILED|STOPPED|NOT (BUILT|FOUND)' "$rows"

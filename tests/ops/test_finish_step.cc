@@ -16,12 +16,12 @@ struct Outcome {
 };
 
 Outcome finish(const gf::StepState& before, const gf::LossSum& loss, double squared_norm,
-               int64_t sequences, int64_t count) {
+               int64_t batches) {
   TestDevice device(1);
   auto* state = device.array<gf::StepState>({before});
   auto* results = device.shared_array(std::vector(kCapacity, kUntouched));
   device.ops().finish_step(device.array<gf::LossSum>({loss}), device.array<double>({squared_norm}),
-                           sequences, count, state, results, kCapacity);
+                           batches, state, results, kCapacity);
   device.device().synchronize();
   return {device.read(state, 1)[0], {results, results + kCapacity}};
 }
@@ -50,15 +50,15 @@ void assert_only_result(const Outcome& outcome, size_t place, const gf::StepResu
 
 void a_step_moves_the_state_on(void**) {
   const gf::StepState before{.seed = 9, .step = 2, .epoch = 1, .cursor = 8};
-  const Outcome outcome = finish(before, {12.5, 30}, 2.25, 4, 20);
-  assert_state(outcome.state, {.seed = 9, .step = 3, .epoch = 1, .cursor = 12});
+  const Outcome outcome = finish(before, {12.5, 30}, 2.25, 20);
+  assert_state(outcome.state, {.seed = 9, .step = 3, .epoch = 1, .cursor = 9});
   assert_only_result(outcome, 2, {2, 12.5, 30, 2.25});
 }
 
-void the_last_chunks_end_the_epoch(void**) {
-  for (const int64_t sequences : {1, 4}) {
-    const gf::StepState before{.seed = 9, .step = 40, .epoch = 7, .cursor = 20 - sequences};
-    const Outcome outcome = finish(before, {1.0, 1}, 0.0, sequences, 20);
+void the_last_batch_ends_the_epoch(void**) {
+  for (const int64_t batches : {1, 4}) {
+    const gf::StepState before{.seed = 9, .step = 40, .epoch = 7, .cursor = batches - 1};
+    const Outcome outcome = finish(before, {1.0, 1}, 0.0, batches);
     assert_state(outcome.state, {.seed = 9, .step = 41, .epoch = 8, .cursor = 0});
     assert_only_result(outcome, 0, {40, 1.0, 1, 0.0});
   }
@@ -66,7 +66,7 @@ void the_last_chunks_end_the_epoch(void**) {
 
 void results_go_round(void**) {
   for (const int64_t step : {0, 1, 3, 4, 6, 1000003}) {
-    const Outcome outcome = finish({.step = step}, {1.0, 2}, 3.0, 1, 1000);
+    const Outcome outcome = finish({.step = step}, {1.0, 2}, 3.0, 1000);
     assert_only_result(outcome, static_cast<size_t>(step % kCapacity), {step, 1.0, 2, 3.0});
   }
 }
@@ -81,7 +81,7 @@ void what_is_not_finite_stops_the_state_and_is_reported(void**) {
                                    {std::nan(""), 1.0},
                                    {1.0, kInfinity},
                                    {1.0, std::nan("")}}) {
-    const Outcome outcome = finish(before, {loss, 30}, norm, 4, 20);
+    const Outcome outcome = finish(before, {loss, 30}, norm, 20);
     assert_state(outcome.state, after);
     assert_only_result(outcome, 2, {6, loss, 30, norm});
   }
@@ -90,7 +90,7 @@ void what_is_not_finite_stops_the_state_and_is_reported(void**) {
 void a_stopped_state_stays_and_reports_nothing(void**) {
   const gf::StepState before{.seed = 9, .step = 6, .epoch = 1, .cursor = 8, .stopped = 1};
   for (const double loss : {1.0, std::nan("")}) {
-    const Outcome outcome = finish(before, {loss, 30}, 1.0, 4, 20);
+    const Outcome outcome = finish(before, {loss, 30}, 1.0, 20);
     assert_state(outcome.state, before);
     assert_only_result(outcome, kCapacity, {});
   }
@@ -101,7 +101,7 @@ void a_stopped_state_stays_and_reports_nothing(void**) {
 int main() {
   const CMUnitTest tests[] = {
       cmocka_unit_test(a_step_moves_the_state_on),
-      cmocka_unit_test(the_last_chunks_end_the_epoch),
+      cmocka_unit_test(the_last_batch_ends_the_epoch),
       cmocka_unit_test(results_go_round),
       cmocka_unit_test(what_is_not_finite_stops_the_state_and_is_reported),
       cmocka_unit_test(a_stopped_state_stays_and_reports_nothing),

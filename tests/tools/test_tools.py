@@ -15,6 +15,8 @@ TEXT = "".join(f"The {i}th line says that {i * i % 97} birds sing.\n" for i in r
 TINY = ("--task text --tokenizer byte --max-seq-len 16 --num-layers 2 --model-dim 16 --num-heads 2 "
         "--reduced-dim 4 --ff-dim 32 --windows 1,2,4 --batch-size 32 --epochs 2 --lr 3e-3 "
         "--warmup-steps 5 --threads 2").split()
+PAIRS = {"entailment": ("A dog runs.", "An animal runs."), "neutral": ("A dog runs.", "A dog is old."),
+         "contradiction": ("A dog runs.", "A dog sleeps.")}
 DATA = next((d for d in (os.environ.get("GF_DATA_DIR"), "data")
              if d and pathlib.Path(d, "gpt2/vocab.json").exists()), None)
 
@@ -240,6 +242,87 @@ class Training(ToolTest):
         self.fail_with(1, "last.safetensors", "gf-train", "--resume", self.dir / "run")
         last.unlink()
         self.fail_with(1, "last.safetensors", "gf-train", "--resume", self.dir / "run")
+
+
+class Pairs(ToolTest):
+    def setUp(self):
+        super().setUp()
+        (self.dir / "snli_1.0").mkdir()
+        for split, count in (("train_subset_20k", 240), ("dev", 60), ("test", 30)):
+            lines = [json.dumps({"gold_label": label, "sentence1": f"{i} " + PAIRS[label][0],
+                                 "sentence2": PAIRS[label][1], "pairID": str(i)})
+                     for i, label in enumerate([*PAIRS] * (count // 3))]
+            lines += ['{"gold_label": "-", "sentence1": "a", "sentence2": "b"}', ""]
+            (self.dir / f"snli_1.0/snli_1.0_{split}.jsonl").write_text("\n".join(lines))
+        self.flags = [*TINY, "--task", "snli", "--data", self.dir, "--max-seq-len", 64,
+                      "--output-dir", self.dir / "run"]
+
+    def test_a_run_and_its_results(self):
+        out = self.succeed("gf-train", *self.flags, "--epochs", 3).decode()
+        self.assertRegex(out, r"240 pairs for training, 60 for validation, 30 for the test")
+        self.assertRegex(out, r"3 pairs left out: their annotators disagreed")
+        self.assertRegex(out, r"entailment +10 +\d+\.\d\d %")
+        results = json.loads((self.dir / "run/results.json").read_text())
+        best = max(results["epochs"], key=lambda epoch: epoch["val_accuracy"])  # the first of equals
+        self.assertEqual(best["epoch"], results["best_epoch"])
+        self.assertEqual(best["val_accuracy"], results["best_val_accuracy"])
+        self.assertEqual(results["test"]["label_distribution"], dict.fromkeys(PAIRS, 10))
+        self.assertEqual(results["test"]["total_samples"], 30)
+        self.assertLess(results["padded_share"], 0.2)
+        per_epoch = results["epochs"][0]["tokens"]
+        self.assertEqual([epoch["tokens"] for epoch in results["epochs"]],
+                         [per_epoch, 2 * per_epoch, 3 * per_epoch])
+
+        for split, accuracy in (("test", results["test_accuracy"]),
+                                ("validation", results["best_val_accuracy"])):
+            found = json.loads(self.succeed("gf-eval", "--checkpoint", self.dir / "run", "--split",
+                                            split, "--json"))
+            self.assertEqual(found["accuracy"], accuracy)
+            matrix = found["confusion_matrix"]
+            for row, label in zip(matrix, PAIRS):
+                self.assertEqual(sum(row), found["label_distribution"][label])
+            right = sum(matrix[i][i] for i in range(3))
+            self.assertAlmostEqual(right / found["total_samples"], accuracy)
+            self.assertAlmostEqual(matrix[1][1] / sum(matrix[1]), found["neutral_accuracy"])
+        self.assertIn(b"contradiction", self.succeed("gf-eval", "--checkpoint", self.dir / "run"))
+        self.fail_with(1, "the dataset has chunks of a text", "gf-eval", "--checkpoint",
+                       self.dir / "run", "--task", "sample")
+
+    def test_the_recipe_follows_the_task(self):
+        def report(*flags):
+            return json.loads(self.succeed("gf-train", "--task", "snli", *flags, "--dry-run",
+                                           "--json"))
+
+        study = report("--model", "transformer", "--tokenizer", "gpt2", "--max-seq-len", 256)
+        self.assertEqual(study["parameters"], 17_671_171)
+        self.assertEqual([study["config"][key] for key in ("num_heads", "lr", "min_lr", "batch_size")],
+                         [8, 3e-4, 0, 32])
+        self.assertEqual(report("--preset", "demo")["config"]["task"], "sample-pairs")
+        self.assertEqual(report("--preset", "demo", "--data", ".")["config"]["task"], "snli")
+
+    def test_the_demo_needs_no_files(self):
+        self.succeed("gf-train", "--preset", "demo", "--task", "snli", "--max-steps", 2,
+                     "--num-layers", 1, "--model-dim", 8, "--ff-dim", 8, "--reduced-dim", 2,
+                     "--batch-size", 64, "--output-dir", self.dir / "demo", cwd="/", env={})
+        self.assertIn(b"the sample pairs", self.succeed("gf-eval", "--checkpoint",
+                                                        self.dir / "demo", cwd="/", env={}))
+
+    def test_bad_files_name_the_line(self):
+        self.fail_with(2, "--max-seq-len 7 is too short for pairs", "gf-train", *self.flags,
+                       "--max-seq-len", 7)
+        dev = self.dir / "snli_1.0/snli_1.0_dev.jsonl"
+        whole = dev.read_text()
+        for bad, message in (("{", "line 61: no valid JSON"),
+                             ('{"gold_label": "maybe", "sentence1": "a", "sentence2": "b"}',
+                              'line 61: gold_label is "maybe", expected entailment'),
+                             ('{"gold_label": "neutral", "sentence1": "a"}',
+                              "line 61: has no sentence2")):
+            dev.write_text(whole.replace('{"gold_label": "-"', bad + '\n{"gold_label": "-"'))
+            self.fail_with(1, f"snli_1.0_dev.jsonl: {message}", "gf-train", *self.flags)
+        dev.unlink()
+        self.fail_with(1, "snli_1.0_dev.jsonl", "gf-train", *self.flags)
+        self.fail_with(1, "snli_1.0_test.jsonl is in none of .*fetch-data.sh", "gf-train", "--task",
+                       "snli", cwd="/", env={})
 
 
 class Tokenizing(ToolTest):

@@ -73,8 +73,8 @@ void a_model_comes_back_whole(void**) {
   assert_true(back->metadata() == model->metadata());
   const std::vector<int32_t> ids = {1, 2, 3, 4, 5, 6};
   std::vector<float> a(6 * 128), b(6 * 128, 0.0f);
-  model->forward(ids, 2, 3, a.data());
-  back->forward(ids, 2, 3, b.data());
+  model->forward(ids, {}, 2, 3, a.data());
+  back->forward(ids, {}, 2, 3, b.data());
   assert_true(a == b);
   gf::save_model(*back, path("again"));
   assert_true(bytes_of(path("model")) == bytes_of(path("again")));

@@ -21,7 +21,7 @@ double loss_of(const gf::Model& model, const gf::Dataset& data) {
   double sum = 0;
   for (int64_t i = 0; i < data.chunks(); ++i) {
     const int32_t* ids = data.chunk(i);
-    model.forward({ids, kLength}, 1, kLength, logits.data());
+    model.forward({ids, kLength}, {}, 1, kLength, logits.data());
     for (int64_t t = 0; t + 1 < kLength; ++t) {
       const float* row = logits.data() + t * V;
       double total = 0;

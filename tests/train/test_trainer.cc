@@ -136,12 +136,13 @@ void bad_options_are_named(void**) {
 }
 
 void data_that_does_not_fit_the_model_is_named(void**) {
-  gf_test::assert_fails(GF_ERROR_INVALID_ARGUMENT, "dataset[40] is 128, expected 0 to 127", [] {
-    std::vector<int32_t> ids(2 * kLength, 1);
-    ids[40] = 128;
-    auto data = std::make_shared<gf::Dataset>(gf::dataset_from_ids(ids, kLength));
-    gf::Trainer(make_model(GF_MIXER_TRANSFORMER), data, quick_options());
-  });
+  gf_test::assert_fails(
+      GF_ERROR_INVALID_ARGUMENT, "id 8 of sequence 1 of the dataset is 128, expected 0 to 127", [] {
+        std::vector<int32_t> ids(2 * kLength, 1);
+        ids[40] = 128;
+        auto data = std::make_shared<gf::Dataset>(gf::dataset_from_ids(ids, kLength));
+        gf::Trainer(make_model(GF_MIXER_TRANSFORMER), data, quick_options());
+      });
   gf_test::assert_fails(GF_ERROR_INVALID_ARGUMENT, "sequences have 33 ids", [] {
     const std::vector<int32_t> ids(33, 1);
     auto data = std::make_shared<gf::Dataset>(gf::dataset_from_ids(ids, 33));
