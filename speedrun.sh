@@ -17,8 +17,9 @@ no GPU, no data, no network but the package registry.
 With a model: the study's runs. WikiText-2 at L = 128 and 256 with N = 6 and 12
 layers, the Grassmann model with both window schedules; SNLI at L = 128, N = 6.
 Trains, then evaluates the best weights on validation and test, and writes
-report.md, best_results_summary.json and pictures. Data are looked for in
---data-dir, $GF_DATA_DIR, then ./data; tools/fetch-data.sh gets them.
+report.md, best_results_summary.json and pictures; train leaves the evaluation
+out, eval takes the latest study as it is. Data are looked for in --data-dir,
+$GF_DATA_DIR, then ./data; tools/fetch-data.sh gets them.
 
   --seeds K          repeat every run with K seeds
   --jobs J           runs side by side; by itself 4 on a GPU, 1 on the CPU
@@ -70,10 +71,11 @@ parse() {
     usage >&2
     exit 2
   fi
-  if [[ $continued ]]; then
-    [[ ${#positions[@]} -eq 0 ]] || fail "--continue takes the study's runs as they were planned" 2
+  [[ ! $continued || ${#positions[@]} -eq 0 ]] ||
+    fail "--continue takes the study's runs as they were planned" 2
+  if [[ $continued || $mode == eval ]]; then
     [[ $output ]] || output=$(latest_study)
-    study+=(--continue "$output")
+    study+=(--continue "$output" --mode "$mode")
     return
   fi
   if [[ ${#positions[@]} -eq 0 ]]; then
@@ -81,7 +83,6 @@ parse() {
   else
     need_data "$task"
     study+=(--model "$model" --task "$task" --mode "$mode" --num-layers "${LAYER_DEPTHS_OVERRIDE:-6,12}")
-    [[ $mode == eval && ! $output ]] && output=$(latest_study)
   fi
   output=${output:-outputs/$(date +%Y-%m-%d_%H-%M-%S)}
   study+=(--output-dir "$output")
@@ -99,7 +100,7 @@ latest_study() {
 # need_data TASK
 need_data() {
   local file directory found
-  local -A files=([wikitext]=wikitext-2/wiki.train.tokens [snli]=snli_1.0/snli_1.0_train.jsonl)
+  local -A files=([wikitext]=wikitext-2/wiki.train.tokens [snli]=snli_1.0/snli_1.0_test.jsonl)
   for file in "${!files[@]}"; do
     [[ $1 == all || $1 == "$file" ]] || continue
     found=

@@ -3,6 +3,7 @@
 #include <grassflow.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <optional>
@@ -49,15 +50,14 @@ std::vector<CLI::Option*> add_grid(CommandLine& line, Command& command) {
       line.option("--preset", "NAME", "recipe of the runs: study, document or demo", command.preset,
                   command.preset),
       line.option("--task", "NAME",
-                  "wikitext, snli or all; with --preset demo: sample, snli or all", command.task,
-                  command.task),
+                  "wikitext, snli or all; with --preset demo: sample, sample-pairs or all",
+                  command.task, command.task),
       line.option("--model", "NAME", "transformer, grassmann or all", command.model, command.model),
       line.option("--max-seq-len", "LIST",
-                  "ids of one sequence, L, of the language models; SNLI has the first "
+                  "ids of one sequence, L, of the language models; pair classifiers take the first "
                   "[128,256; demo: 128]",
                   command.lengths),
-      line.option("--num-layers", "LIST", "layers, N; SNLI has the first [6,12; demo: 4]",
-                  command.layers),
+      line.option("--num-layers", "LIST", "layers, N, likewise [6,12; demo: 4]", command.layers),
       line.option("--window-schedule", "LIST", "of the Grassmann models", command.schedules,
                   command.schedules),
       line.option("--seed", "N", "first seed", command.seed, command.seed),
@@ -138,7 +138,8 @@ StudyGrid grid_of(const Command& command) {
                            int32_t least) {
     return parse_integers(flag, given.empty() ? standard : given, least, 100);
   };
-  grid.tasks = choose("--task", command.task, {demo ? "sample" : "wikitext", "snli"});
+  grid.tasks = choose("--task", command.task,
+                      {demo ? "sample" : "wikitext", demo ? "sample-pairs" : "snli"});
   grid.models = choose("--model", command.model, {"transformer", "grassmann"});
   grid.lengths = numbers("--max-seq-len", command.lengths, demo ? "128" : "128,256", 2);
   grid.layers = numbers("--num-layers", command.layers, demo ? "4" : "6,12", 1);
@@ -183,6 +184,7 @@ std::vector<std::string> machine_flags(const Command& command) {
 }
 
 int run(int argc, char** argv) {
+  const auto start = std::chrono::steady_clock::now();
   const std::optional<Command> command = parse(argc, argv);
   if (!command) return 0;
   const auto jobs = parse_integer("--jobs", command->jobs, 0, 64);
@@ -210,7 +212,7 @@ int run(int argc, char** argv) {
   std::printf("study      %zu runs, %lld side by side\n", study.runs.size(),
               static_cast<long long>(study.sessions.back().jobs));
   std::printf("device     %s\noutput     %s\n\n", study.device.c_str(), directory.c_str());
-  StudyRunner runner(directory, study, mode);
+  StudyRunner runner(directory, study, mode, start);
   const int signal = runner.run();
   if (signal != 0) {
     std::fprintf(stderr, "%s: interrupted; every run is saved. To go on: %s --continue %s\n", kName,

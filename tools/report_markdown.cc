@@ -101,25 +101,37 @@ std::string comparison(const std::vector<Group>& groups, const std::string& task
   return markdown_table(rows);
 }
 
-// What gf-eval tells of each class on the test split, the mean over the seeds.
+// What gf-eval tells of a classifier on the test split, the mean over the seeds.
 std::string class_table(const std::vector<Group>& groups, const std::string& task) {
-  std::vector<Row> rows = {{"model", "loss", "entailment, %", "neutral, %", "contradiction, %"}};
+  struct Column {
+    const char* title;
+    const char* key;
+    double scale;
+    const char* digits;
+  };
+  static constexpr Column kColumns[] = {
+      {"loss", "loss", 1, "%.4f"},
+      {"entailment, %", "entailment_accuracy", 100, "%.1f"},
+      {"neutral, %", "neutral_accuracy", 100, "%.1f"},
+      {"contradiction, %", "contradiction_accuracy", 100, "%.1f"},
+  };
+  std::vector<Row> rows = {{"model"}};
+  for (const Column& column : kColumns) rows[0].push_back(column.title);
   for (const Group& group : groups) {
     if (group.task() != task) continue;
     Row row = {group.series().name};
-    for (const char* key :
-         {"loss", "entailment_accuracy", "neutral_accuracy", "contradiction_accuracy"}) {
+    for (const Column& column : kColumns) {
       std::vector<double> values;
-      const double scale = key == rows[0][1] ? 1 : measure_of(task).scale;
       for (const ReportRun* run : group.runs) {
-        const Json value = run->test.value(key, Json());
-        if (value.is_number()) values.push_back(scale * value.get<double>());
+        const Json value = run->test.value(column.key, Json());
+        if (value.is_number()) values.push_back(column.scale * value.get<double>());
       }
-      row.push_back(format_statistic(Statistic::of(values), scale == 1 ? "%.4f" : "%.1f"));
+      row.push_back(format_statistic(Statistic::of(values), column.digits));
     }
     rows.push_back(row);
   }
-  return "By class, on the test split:\n\n" + markdown_table(rows);
+  return "Test loss, and the share of each class's pairs that are classified rightly:\n\n" +
+         markdown_table(rows);
 }
 
 // ---- Figures of others ----
@@ -211,7 +223,7 @@ std::string section_of_task(const std::vector<Group>& groups, const std::string&
   if (pairs) text += class_table(groups, task);
   text += picture_line(pictures, task + "_results", "Best results on " + title);
   if (task.rfind("wikitext", 0) == 0) text += published_perplexities();
-  if (pairs && !first->of_demo()) text += published_accuracies();
+  if (task == "snli") text += published_accuracies();
   return text;
 }
 

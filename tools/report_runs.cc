@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <fstream>
 
+#include "data_source.h"
 #include "format.h"
 #include "tool.h"
+#include "train_options.h"
 
 namespace tools {
 namespace fs = std::filesystem;
@@ -59,9 +61,11 @@ void read_files(ReportRun& run) {
     run.remark = "not begun";
     return;
   }
+  options_of(run.config);  // of a damaged one throws
   run.results = read_if_there(run.directory / "results.json");
   run.validation = read_if_there(run.directory / (run.task() + "_validation_results.json"));
   run.test = read_if_there(run.directory / (run.task() + "_test_results.json"));
+  if (run.test.empty()) run.test = run.results.value("test", Json::object());
   run.state = State::kUnfinished;
   if (!run.results.value("completed", false)) {
     run.remark = progress(run);
@@ -137,14 +141,14 @@ void add_run(ReportInput& input, ReportRun run, const PlannedRun* planned, const
 }  // namespace
 
 const Measure& measure_of(const std::string& task) {
-  return task == "snli" ? kAccuracy : kPerplexity;
+  return has_pairs(task) ? kAccuracy : kPerplexity;
 }
 
-std::string task_title(const std::string& task, const std::string& preset) {
-  if (task == "snli" && preset == "demo") return "the sample pairs";
+std::string task_title(const std::string& task) {
   if (task == "wikitext") return "WikiText-2";
   if (task == "wikitext-raw") return "WikiText-2 (raw)";
   if (task == "snli") return "SNLI";
+  if (task == "sample-pairs") return "the sample pairs";
   return task == "sample" ? "the sample corpus" : "text";
 }
 

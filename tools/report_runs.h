@@ -17,7 +17,7 @@ struct Measure {
   bool more_is_better;
 };
 const Measure& measure_of(const std::string& task);
-std::string task_title(const std::string& task, const std::string& preset);  // "WikiText-2"
+std::string task_title(const std::string& task);  // "WikiText-2"
 
 // A run as its directory tells of it.
 struct ReportRun {
@@ -33,7 +33,7 @@ struct ReportRun {
   Json test = Json::object();
 
   std::string task() const { return config.value("task", ""); }
-  std::string title() const { return task_title(task(), config.value("preset", "")); }
+  std::string title() const { return task_title(task()); }
   std::string model() const { return config.value("model", ""); }
   int64_t length() const { return config.value("max_seq_len", int64_t{0}); }
   int64_t layers() const { return config.value("num_layers", int64_t{0}); }

@@ -26,7 +26,8 @@ Json recipe_of(const ReportRun& run) {
 
 // What the runs of a group share, in the order of groups.
 auto key_of(const ReportRun& run) {
-  static const std::vector<std::string> kTasks = {"wikitext", "wikitext-raw", "text", "sample"};
+  static const std::vector<std::string> kTasks = {"wikitext", "wikitext-raw", "text", "sample",
+                                                  "snli"};
   const auto task = std::find(kTasks.begin(), kTasks.end(), run.task()) - kTasks.begin();
   const bool transformer = run.model() == "transformer";
   const Json mixer =

@@ -36,7 +36,6 @@ struct Group {
   const ReportRun& first() const { return *runs.front(); }
   std::string task() const { return first().task(); }
   const Series& series() const;
-  bool of_demo() const { return first().config.value("preset", "") == "demo"; }
 };
 
 // A place on a picture's axis: the models of one task, length and depth.

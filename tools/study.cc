@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "data_source.h"
 #include "tool.h"
 
 namespace tools {
@@ -12,8 +13,6 @@ namespace {
 // tokens of WikiText-2.
 constexpr double kHeadWork = 10;
 constexpr double kPairShare = 0.25;
-
-const char* const kPairTask = "snli";
 
 struct Shape {
   std::string model;
@@ -26,7 +25,7 @@ std::vector<Shape> shapes_of(const StudyGrid& grid, const std::string& task) {
   std::vector<Shape> shapes;
   for (const int32_t length : grid.lengths) {
     for (const int32_t layers : grid.layers) {
-      if (task == kPairTask && (length != grid.lengths[0] || layers != grid.layers[0])) continue;
+      if (has_pairs(task) && (length != grid.lengths[0] || layers != grid.layers[0])) continue;
       for (const std::string& model : grid.models) {
         if (model == "transformer") shapes.push_back({model, length, layers, ""});
         if (model == "transformer") continue;
@@ -54,7 +53,7 @@ PlannedRun planned_run(const StudyGrid& grid, const std::string& task, const Sha
   run.flags.insert(run.flags.end(), {"--seed", std::to_string(seed)});
   if (grid.seeds > 1) run.name += "_s" + std::to_string(seed);
   run.flags.insert(run.flags.end(), grid.flags.begin(), grid.flags.end());
-  run.work = (shape.layers + kHeadWork) * (task == kPairTask ? kPairShare : 1);
+  run.work = (shape.layers + kHeadWork) * (has_pairs(task) ? kPairShare : 1);
   return run;
 }
 

@@ -20,7 +20,7 @@ Json read_if_whole(const fs::path& path) {
 
 std::string format_score(const Json& line, const std::string& split) {
   if (line.contains(split + "_accuracy")) {
-    return format("%.2f %%", 100 * line.value(split + "_accuracy", 0.0));
+    return format_share(line.value(split + "_accuracy", 0.0));
   }
   if (line.contains(split + "_loss")) return format_perplexity(line.value(split + "_loss", 0.0));
   return "";

@@ -16,8 +16,9 @@ constexpr std::chrono::milliseconds kPollPeriod{20};
 
 }  // namespace
 
-StudyRunner::StudyRunner(const fs::path& directory, Study& study, StudyMode mode)
-    : directory_(directory), study_(study), mode_(std::move(mode)) {
+StudyRunner::StudyRunner(const fs::path& directory, Study& study, StudyMode mode,
+                         std::chrono::steady_clock::time_point start)
+    : directory_(directory), study_(study), mode_(std::move(mode)), start_(start) {
   for (const PlannedRun& planned : study.runs) {
     Job& job = jobs_.emplace_back(StudyRun(planned, directory));
     job.run.refresh();

@@ -16,8 +16,10 @@ namespace tools {
 // Carries a study out: up to so many runs side by side, each one program after the other.
 class StudyRunner {
  public:
-  // The study's last session is the one that begins. Both must outlive the runner.
-  StudyRunner(const std::filesystem::path& directory, Study& study, StudyMode mode);
+  // The study's last session is the one that has begun at `start`. Directory and study must outlive
+  // the runner.
+  StudyRunner(const std::filesystem::path& directory, Study& study, StudyMode mode,
+              std::chrono::steady_clock::time_point start);
 
   // Until every run is done or has failed. Returns 0, or the signal that asked for an early end,
   // after which every run is saved.
@@ -57,7 +59,7 @@ class StudyRunner {
   std::list<Job> jobs_;      // in the order of the plan
   std::vector<Job*> queue_;  // in the order of their start
   StudyTable table_;
-  std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+  std::chrono::steady_clock::time_point start_;
 };
 
 }  // namespace tools

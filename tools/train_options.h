@@ -71,6 +71,9 @@ struct GivenSetting {
 // The options of a new run: the preset named among the flags, then the flags over it.
 TrainOptions resolve(const std::vector<GivenSetting>& given);
 
+// The options that a config.json holds. Throws Failure naming the one that is not there.
+TrainOptions options_of(const Json& config);
+
 // The options of a run that goes on: its own. A flag that asks for something else is a UsageError.
 TrainOptions resolve_resumed(const std::vector<GivenSetting>& given, const Json& config);
 

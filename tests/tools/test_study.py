@@ -114,7 +114,7 @@ class Study(StudyTest):
     def test_mistakes_and_damage(self):
         self.fail_with(2, "--jobs: expected a whole number from 0 to 64, not 'x'",
                        *self.command("--jobs", "x"))
-        self.fail_with(2, "--task: expected sample or snli, not 'wiki'", *self.command("--task", "wiki"))
+        self.fail_with(2, "--task: expected sample or sample-pairs, not 'wiki'", *self.command("--task", "wiki"))
         self.fail_with(2, "--num-layers: expected whole numbers", *self.command("--num-layers", "6,"))
         self.fail_with(2, "--continue takes", "gf-study", "--continue", "--model", "transformer")
         self.fail_with(2, "outputs/ holds no study", "gf-study", "--continue", cwd=self.dir)
@@ -163,11 +163,23 @@ class Events(StudyTest):
             list(event_files.records(file.read_bytes()[:-1] + b"x"))
 
     def test_a_resumed_run_has_a_second_file(self):
-        self.train("run", "--max-steps", 25)
-        config = self.dir / "run/config.json"
-        config.write_text(config.read_text().replace('"max_steps": 25', '"max_steps": 45'))
-        # The checkpoint is at step 25; a crash may leave steps after it in the first file.
-        self.fail_with(1, "", "gf-train", "--resume", self.dir / "run")
+        run = self.interrupt("run")
+        self.succeed("gf-train", "--resume", run)
+        first, second = ([*event_files.events(file)]
+                         for file in sorted(run.glob("events.out.tfevents.*")))
+        # From this step on TensorBoard drops what the first file holds.
+        self.assertEqual((second[1]["status"], second[1]["step"]), (1, first[-1]["step"] + 1))
+        metrics = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        steps = [event["step"] for event in first[2:] + second[2:]]
+        self.assertEqual(steps, [line["step"] for line in metrics])
+        try:
+            from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+        except ImportError:
+            return
+        accumulator = EventAccumulator(str(run)).Reload()
+        self.assertEqual([(e.step, round(e.value, 4)) for e in accumulator.Scalars("train/loss")],
+                         [(line["step"], round(line["loss"], 4)) for line in metrics
+                          if line["event"] == "step"])
 
 
 if __name__ == "__main__":
