@@ -16,6 +16,7 @@ struct Panel {
   std::string title;
   std::vector<std::string> parts;  // of its plot
   double least = 0, greatest = 0;  // of the curves
+  size_t epochs = 0;
 };
 
 // The best epoch is marked in the third column.
@@ -45,6 +46,7 @@ Panel make_panel(Picture& picture, const std::vector<Group>& groups, const Size&
       const auto [least, greatest] = std::minmax_element(values.begin(), values.end());
       panel.least = panel.parts.empty() ? *least : std::min(panel.least, *least);
       panel.greatest = std::max(panel.greatest, *greatest);
+      panel.epochs = std::max(panel.epochs, values.size());
       const std::string data = format("$curve_%zu_%zu", number, panel.parts.size());
       picture.add_data(data, rows);
       panel.parts.push_back(format("%s using 1:2 with lines lw %g lc rgb '%s' notitle",
@@ -105,7 +107,9 @@ void add_panel(Picture& picture, const Panel& panel) {
   picture.add(std::string("set ylabel 'validation ") + panel.measure->title + "'");
   picture.add(linear ? "unset logscale y" : "set logscale y");
   picture.add(linear ? "set ytics autofreq" : "set ytics (" + perplexity_tics() + ")");
-  const double space = 0.05 * (panel.greatest - panel.least);
+  const double space = std::max(0.5, 0.05 * (panel.greatest - panel.least));
+  picture.add(format("set xrange [0:%g]", static_cast<double>(panel.epochs) + 0.5));
+  picture.add(format("set xtics %zu scale 0.5", (panel.epochs + 9) / 10));
   picture.add(linear ? format("set yrange [%g:%g]", panel.least - space, panel.greatest + space)
                      : format("set yrange [%g:%g]", panel.least / 1.1, panel.greatest * 1.1));
   picture.add_plot(panel.parts);

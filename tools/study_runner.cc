@@ -150,7 +150,7 @@ std::vector<StudyRow> StudyRunner::rows() const {
     if (job.state == State::kTraining && share > 0) {
       row.left = format_duration(job.run.seconds() * (1 - share) / share);
     }
-    if (job.state == State::kWaiting && share > 0) row.state = "interrupted";
+    if (job.state == State::kWaiting && !row.epoch.empty()) row.state = "interrupted";
     rows.push_back(std::move(row));
   }
   return rows;

@@ -158,7 +158,8 @@ class Tables(ReportTest):
     def test_what_is_no_study(self):
         self.fail_with(2, "expected the directory", "gf-report")
         self.fail_with(1, "nowhere is not a directory", "gf-report", "nowhere")
-        self.fail_with(1, "holds neither a run nor a study", "gf-report", "/proc/self/fd")
+        (self.dir / "empty").mkdir()
+        self.fail_with(1, "holds neither a run nor a study", "gf-report", self.dir / "empty")
         (self.study / "study.json").write_text("[1, 2")
         self.fail_with(1, "study.json is damaged", "gf-report", self.study)
 

@@ -2,6 +2,7 @@
 """gf-study as a user meets it, and the event files: test_study.py DIRECTORY_OF_THE_TOOLS."""
 
 import json
+import pathlib
 import signal
 import subprocess
 import time
@@ -137,6 +138,23 @@ class Study(StudyTest):
         self.assertEqual([line.split("/")[-1] for line in out[-3:]],
                          ["transformer_snli_L128_N6", "grassmann_snli_L128_N6",
                           "grassmann_snli_L128_N6_per-layer"])
+
+
+class Speedrun(ToolTest):
+    def test_mistakes_end_before_anything_begins(self):
+        script = pathlib.Path(__file__).resolve().parents[2] / "speedrun.sh"
+        for arguments, code, message in (
+                (["--help"], 0, r"Usage: \./speedrun\.sh"),
+                (["rnn"], 2, "Usage"),
+                (["all", "wikitext", "both", "more"], 2, "Usage"),
+                (["--sedes", "3"], 2, r"speedrun.sh: unknown option --sedes"),
+                (["all", "--seeds"], 2, r"speedrun.sh: --seeds: expected a value"),
+                (["all", "--continue", "D"], 2, "--continue takes"),
+        ):
+            with self.subTest(arguments):
+                done = subprocess.run([script, *arguments], capture_output=True, timeout=60)
+                self.assertEqual(done.returncode, code)
+                self.assertRegex((done.stdout + done.stderr).decode(), message)
 
 
 class Events(StudyTest):
