@@ -57,10 +57,6 @@ std::string format_gap(const std::optional<Statistic>& gap, const Measure& measu
   return format_statistic(gap, "%+.1f") + (measure.more_is_better ? "" : " %");
 }
 
-const char* digits_of(const Group& group) {
-  return group.validation->mean < 10 ? "%.3f" : "%.2f";
-}
-
 std::string format_seconds(const std::optional<Statistic>& seconds) {
   return seconds ? format_duration(seconds->mean) : "–";
 }
@@ -73,15 +69,14 @@ std::string format_speed(const std::optional<Statistic>& speed) {
 
 Row comparison_row(const Group& group) {
   const bool transformer = group.first().model() == "transformer";
-  const char* digits = digits_of(group);
   const Measure& measure = measure_of(group.task());
   return {group.series().name,
           number(group.first().length()),
           number(group.first().layers()),
           number(static_cast<int64_t>(group.runs.size())),
-          format_statistic(group.validation, digits),
+          format_statistic(group.validation, "%.2f"),
           format_statistic(group.best_epoch, "%.0f"),
-          format_statistic(group.test, digits),
+          format_statistic(group.test, "%.2f"),
           transformer ? "" : format_gap(group.validation_gap, measure),
           transformer ? "" : format_gap(group.test_gap, measure),
           format_speed(group.tokens_per_second),
