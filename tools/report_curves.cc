@@ -102,12 +102,12 @@ std::string perplexity_tics() {
 }
 
 void add_panel(Picture& picture, const Panel& panel) {
-  const bool linear = panel.measure->more_is_better;
+  const bool linear = panel.measure->more_is_better || panel.greatest < 2 * panel.least;
   picture.add("set title " + quoted(panel.title) + " offset 0,-0.4");
   picture.add(std::string("set ylabel 'validation ") + panel.measure->title + "'");
   picture.add(linear ? "unset logscale y" : "set logscale y");
   picture.add(linear ? "set ytics autofreq" : "set ytics (" + perplexity_tics() + ")");
-  const double space = std::max(0.5, 0.05 * (panel.greatest - panel.least));
+  const double space = 0.02 * panel.least + 0.05 * (panel.greatest - panel.least);
   picture.add(format("set xrange [0:%g]", static_cast<double>(panel.epochs) + 0.5));
   picture.add(format("set xtics %zu scale 0.5", (panel.epochs + 9) / 10));
   picture.add(linear ? format("set yrange [%g:%g]", panel.least - space, panel.greatest + space)

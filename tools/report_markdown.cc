@@ -216,7 +216,7 @@ std::string section_of_task(const std::vector<Group>& groups, const std::string&
   std::string text = "## " + title + "\n\n" + comparison(groups, task);
   const bool pairs = measure_of(task).more_is_better;
   if (pairs) text += class_table(groups, task);
-  text += picture_line(pictures, task + "_results", "Best results on " + title);
+  text += picture_line(pictures, task + "_results", "Best results on " + first->first().title());
   if (task.rfind("wikitext", 0) == 0) text += published_perplexities();
   if (task == "snli") text += published_accuracies();
   return text;
