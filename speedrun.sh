@@ -4,27 +4,33 @@ set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
 usage() {
-  cat <<'END'
-Usage: ./speedrun.sh
-       ./speedrun.sh [transformer|grassmann|all] [wikitext|snli|all] [train|eval|both]
+  cat <<'END_OF_USAGE'
+Usage: ./speedrun.sh [OPTION...]
+       ./speedrun.sh transformer|grassmann|all [wikitext|snli|all [train|eval|both]] [OPTION...]
+       ./speedrun.sh --continue [DIR] [OPTION...]
 
-Without arguments: installs what is missing, builds, trains a small transformer
-and a small Grassmann model on the embedded sample corpus, evaluates them and
-prints how they compare. A few minutes on two cores; no GPU, no data, no
-network but the package registry.
+Without a model: installs what is missing, builds, trains a small transformer
+and small Grassmann models on the embedded sample corpus and on its sentence
+pairs, evaluates them and reports how they compare. A few minutes on two cores;
+no GPU, no data, no network but the package registry.
 
-With arguments: the study's runs, for L = 128 and 256 and N = 6 and 12 layers
-(LAYER_DEPTHS_OVERRIDE=6 takes 6 only). Trains, then evaluates on the test
-split; train leaves the evaluation out, eval takes the latest outputs. Data are
-looked for in $GF_DATA_DIR, then ./data; tools/fetch-data.sh gets them.
+With a model: the study's runs. WikiText-2 at L = 128 and 256 with N = 6 and 12
+layers, the Grassmann model with both window schedules; SNLI at L = 128, N = 6.
+Trains, then evaluates the best weights on validation and test, and writes
+report.md, best_results_summary.json and pictures; train leaves the evaluation
+out, eval takes the latest study as it is. Data are looked for in --data-dir,
+$GF_DATA_DIR, then ./data; tools/fetch-data.sh gets them.
 
-Outputs: outputs/<time>/<model>_<task>_L<L>_N<N>/
-END
+  --seeds K          repeat every run with K seeds
+  --jobs J           runs side by side; by itself 4 on a GPU, 1 on the CPU
+  --device NAME      auto (a GPU if there is one), cpu, cuda or cuda:N
+  --data-dir DIR     where the data lie
+  --output-dir DIR   where the runs go; by itself outputs/<time>. What is already
+                     there is not done again
+  --continue [DIR]   go on with the study in DIR, or with the latest
+  LAYER_DEPTHS_OVERRIDE=6 in the environment takes these depths only.
+END_OF_USAGE
 }
-
-readonly BLOCK_SIZES=(128 256)
-IFS=, read -ra LAYER_DEPTHS <<<"${LAYER_DEPTHS_OVERRIDE:-6,12}"
-readonly LAYER_DEPTHS
 
 fail() {
   printf 'speedrun.sh: %s\n' "$1" >&2
@@ -32,6 +38,79 @@ fail() {
 }
 
 heading() { printf '\n== %s\n' "$1"; }
+
+# ---- The command line --------------------------------------------------------------------------
+
+positions=()  # model, task, mode
+study=()      # options of gf-study
+output=       # directory of the study
+continued=
+
+# value OPTION [VALUE]: fails unless there is one
+value() { [[ $# -gt 1 ]] || fail "$1: expected a value after it" 2; }
+
+parse() {
+  while [[ $# -gt 0 ]]; do
+    case $1 in
+      -h | --help) usage; exit ;;
+      --seeds | --jobs | --device) value "$@"; study+=("$1" "$2"); shift 2 ;;
+      --data-dir) value "$@"; study+=(--data "$2"); export GF_DATA_DIR=$2; shift 2 ;;
+      --output-dir) value "$@"; output=$2; shift 2 ;;
+      --continue)
+        continued=1
+        shift
+        if [[ $# -gt 0 && $1 != -* ]]; then output=$1; shift; fi
+        ;;
+      -*) fail "unknown option $1; ./speedrun.sh --help lists them" 2 ;;
+      *) positions+=("$1"); shift ;;
+    esac
+  done
+  local model=${positions[0]:-all} task=${positions[1]:-wikitext} mode=${positions[2]:-both}
+  if [[ ${#positions[@]} -gt 3 || ! $model =~ ^(transformer|grassmann|all)$ ||
+    ! $task =~ ^(wikitext|snli|all)$ || ! $mode =~ ^(train|eval|both)$ ]]; then
+    usage >&2
+    exit 2
+  fi
+  [[ ! $continued || ${#positions[@]} -eq 0 ]] ||
+    fail "--continue takes the study's runs as they were planned" 2
+  if [[ $continued || $mode == eval ]]; then
+    [[ $output ]] || output=$(latest_study)
+    study+=(--continue "$output" --mode "$mode")
+    return
+  fi
+  if [[ ${#positions[@]} -eq 0 ]]; then
+    study+=(--preset demo)
+  else
+    need_data "$task"
+    study+=(--model "$model" --task "$task" --mode "$mode" --num-layers "${LAYER_DEPTHS_OVERRIDE:-6,12}")
+  fi
+  output=${output:-outputs/$(date +%Y-%m-%d_%H-%M-%S)}
+  study+=(--output-dir "$output")
+}
+
+latest_study() {
+  local file latest=
+  for file in outputs/*/study.json; do
+    [[ -f $file ]] && latest=$(dirname "$file")  # their names are times: the last is the latest
+  done
+  [[ $latest ]] || fail "outputs/ holds no study; name its directory, or train one first"
+  echo "$latest"
+}
+
+# need_data TASK
+need_data() {
+  local file directory found
+  local -A files=([wikitext]=wikitext-2/wiki.train.tokens [snli]=snli_1.0/snli_1.0_test.jsonl)
+  for file in "${!files[@]}"; do
+    [[ $1 == all || $1 == "$file" ]] || continue
+    found=
+    for directory in ${GF_DATA_DIR:+"$GF_DATA_DIR"} data; do
+      [[ -f $directory/${files[$file]} && -f $directory/bert-base-uncased/vocab.txt ]] && found=1
+    done
+    [[ $found ]] ||
+      fail "${files[$file]} and bert-base-uncased/vocab.txt are neither in \$GF_DATA_DIR nor in ./data; run tools/fetch-data.sh first"
+  done
+}
 
 # ---- Packages and build ------------------------------------------------------------------------
 
@@ -45,152 +124,31 @@ build() {
   local log=build/speedrun.log
   mkdir -p build
   if ! { [[ -f build/CMakeCache.txt ]] || cmake -S . -B build -G Ninja -DGF_BUILD_TESTS=OFF; } >"$log" 2>&1 ||
-    ! cmake --build build --target gf-train gf-eval >>"$log" 2>&1; then
+    ! cmake --build build --target gf-train gf-eval gf-study gf-report >>"$log" 2>&1; then
     tail -n 20 "$log" >&2
     fail "the build failed; the whole log is in $log"
   fi
-  echo "build/bin/gf-train and gf-eval are up to date"
+  echo "gf-train, gf-eval, gf-study and gf-report in build/bin are up to date"
 }
 
-# ---- Runs --------------------------------------------------------------------------------------
-
-new_outputs() { echo "outputs/$(date +%Y-%m-%d_%H-%M-%S)"; }
-
-# train_run DIR FLAGS...
-train_run() {
-  local run=$1
-  shift
-  heading "Training $(basename "$run")"
-  build/bin/gf-train --output-dir "$run" "$@"
-}
-
-# eval_run DIR TASK: test loss of the run's best weights, in DIR/TASK_test_results.json
-eval_run() {
-  heading "Evaluating $(basename "$1")"
-  build/bin/gf-eval --checkpoint "$1" --split test --output-file "$1/$2_test_results.json"
-}
-
-# ---- Table -------------------------------------------------------------------------------------
-
-# field KEY FILE...: that number of the first of the JSON files that exists and holds it, else "-"
-field() {
-  local key=$1 value
-  shift
-  value=$(sed -n "s/^ *\"$key\": \([-+.0-9e]*\),\{0,1\}$/\1/p" "$@" 2>/dev/null | head -n 1) || true
-  echo "${value:--}"
-}
-
-# table DIR...: one row for each run; gaps are to the transformer of the same size before it
-table() {
-  local run results
-  heading "Comparison"
-  for run in "$@"; do
-    results=$run/results.json
-    echo "$(basename "$run") $(field parameters "$results")" \
-      "$(field best_val_perplexity "$results")" \
-      "$(field perplexity "$run"/*_test_results.json)" \
-      "$(field test_perplexity "$results") $(field tokens_per_second "$results")"
-  done | awk '
-    function commas(n,  s) {
-      for (n = sprintf("%d", n); length(n) > 3; n = substr(n, 1, length(n) - 3))
-        s = "," substr(n, length(n) - 2) s
-      return n s
-    }
-    function fixed(n) { return n == "-" ? n : sprintf("%.2f", n) }
-    BEGIN {
-      row = "%-36s %10s %14s %9s %8s %9s\n"
-      printf row, "run", "parameters", "best val. ppl", "test ppl", "gap", "tokens/s"
-    }
-    {
-      size = $1
-      sub(/^[a-z]+/, "", size)
-      sub(/_per-layer$/, "", size)
-      gap = "-"
-      if ($1 ~ /^transformer/) reference[size] = $3
-      else if (reference[size] > 0 && $3 != "-") gap = sprintf("%+.1f %%", 100 * ($3 / reference[size] - 1))
-      printf row, $1, commas($2), fixed($3), fixed($4 == "-" ? $5 : $4), gap, commas($6)
-    }'
-}
-
-# ---- The two jobs ------------------------------------------------------------------------------
-
-demo() {
-  local outputs transformer all per_layer run
-  build
-  outputs=$(new_outputs)
-  transformer=$outputs/transformer_sample_L128_N4
-  all=$outputs/grassmann_sample_L128_N4
-  per_layer=$outputs/grassmann_sample_L128_N4_per-layer
-  train_run "$transformer" --preset demo --model transformer
-  train_run "$all" --preset demo --model grassmann
-  train_run "$per_layer" --preset demo --model grassmann --window-schedule per-layer
-  for run in "$transformer" "$all" "$per_layer"; do eval_run "$run" sample; done
-  table "$transformer" "$all" "$per_layer"
-  printf '\nOutputs: %s\n' "$outputs"
-}
-
-need_wikitext() {
-  local directory
-  for directory in ${GF_DATA_DIR:+"$GF_DATA_DIR"} data; do
-    [[ -f $directory/wikitext-2/wiki.train.tokens && -f $directory/bert-base-uncased/vocab.txt ]] &&
-      return
-  done
-  fail "WikiText-2 is neither in \$GF_DATA_DIR nor in ./data; run tools/fetch-data.sh first"
-}
-
-# The latest outputs that hold a WikiText run.
-latest_outputs() {
-  local run latest=
-  for run in outputs/*/*_wikitext_L*/; do
-    [[ -d $run ]] && latest=$(dirname "$run")  # their names are times: the last is the latest
-  done
-  [[ $latest ]] || fail "outputs/ holds no WikiText run to evaluate; train one first"
-  echo "$latest"
-}
-
-# wikitext MODEL MODE
-wikitext() {
-  local models=("$1") mode=$2 outputs model length layers run runs=()
-  [[ $1 == all ]] && models=(transformer grassmann)
-  need_wikitext
-  if [[ $mode == eval ]]; then outputs=$(latest_outputs); else outputs=$(new_outputs); fi
-  build
-  for length in "${BLOCK_SIZES[@]}"; do
-    for layers in "${LAYER_DEPTHS[@]}"; do
-      for model in "${models[@]}"; do
-        run=$outputs/${model}_wikitext_L${length}_N${layers}
-        if [[ $mode != eval ]]; then
-          train_run "$run" --preset study --task wikitext --model "$model" \
-            --max-seq-len "$length" --num-layers "$layers"
-        fi
-        if [[ ! -f $run/checkpoints/best.safetensors ]]; then
-          echo "speedrun.sh: $run has no checkpoints/best.safetensors: skipped" >&2
-          continue
-        fi
-        [[ $mode == train ]] || eval_run "$run" wikitext
-        runs+=("$run")
-      done
-    done
-  done
-  [[ ${#runs[@]} -gt 0 ]] || fail "nothing to evaluate in $outputs for these models and sizes"
-  table "${runs[@]}"
-  printf '\nOutputs: %s\n' "$outputs"
-}
+# ---- The study ---------------------------------------------------------------------------------
 
 main() {
-  case ${1:-} in -h | --help) usage; exit ;; esac
-  if [[ $# -eq 0 ]]; then
-    demo
-    return
+  local code=0
+  parse "$@"
+  build
+  study+=(--commit "$(git describe --always --dirty 2>/dev/null || echo unknown)")
+
+  heading "Study"
+  build/bin/gf-study "${study[@]}" || code=$?
+  if [[ $code -ge 128 ]]; then
+    fail "to go on: ./speedrun.sh --continue $output" "$code"
   fi
-  local model=$1 dataset=${2:-wikitext} mode=${3:-both}
-  if [[ $# -gt 3 || ! $model =~ ^(transformer|grassmann|all)$ ||
-    ! $dataset =~ ^(wikitext|snli|all)$ || ! $mode =~ ^(train|eval|both)$ ]]; then
-    usage >&2
-    exit 2
-  fi
-  [[ $dataset == snli ]] || wikitext "$model" "$mode"
-  [[ $dataset == wikitext ]] || fail "snli: not there yet; it comes with a later version"
+  [[ -f $output/study.json ]] || exit "$code"
+
+  heading "Report"
+  build/bin/gf-report "$output" || code=$?
+  exit "$code"
 }
 
 main "$@"

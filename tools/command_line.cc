@@ -25,7 +25,11 @@ class HelpLayout : public CLI::Formatter {
     std::vector<std::string> groups = app->get_groups();
     std::rotate(groups.begin(), std::find(groups.begin(), groups.end(), kLastGroup) + 1,
                 groups.end());
-    std::string text = app->get_description() + "\n\nUsage: " + app->get_name() + " [options]\n";
+    std::string text = app->get_description() + "\n\nUsage: " + app->get_name() + " [options]";
+    for (const CLI::Option* option : app->get_options()) {
+      if (option->get_positional()) text += " " + option->get_name(true) + " ...";
+    }
+    text += "\n";
     for (const std::string& group : groups) {
       const auto options =
           app->get_options([&](const CLI::Option* option) { return option->get_group() == group; });
@@ -126,6 +130,11 @@ CLI::Option* CommandLine::option(const std::string& flag, const char* value_name
 
 CLI::Option* CommandLine::option(const std::string& flag, const std::string& help, bool& value) {
   return app_.add_flag(flag, value, help)->group(group_);
+}
+
+void CommandLine::positional(const char* value_name, const std::string& help,
+                             std::vector<std::string>& values) {
+  app_.add_option(value_name, values, help)->type_name("...")->group("Arguments");
 }
 
 bool CommandLine::parse(int argc, char** argv) {

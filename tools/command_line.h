@@ -24,6 +24,10 @@ class CommandLine {
                       std::string& value, const std::string& standard = "");
   CLI::Option* option(const std::string& flag, const std::string& help, bool& value);
 
+  // What stands without a flag.
+  void positional(const char* value_name, const std::string& help,
+                  std::vector<std::string>& values);
+
   // False when --help or --version was asked for and has been answered.
   bool parse(int argc, char** argv);
 

@@ -63,6 +63,7 @@ void print_dry_run(const Context& context, const TrainOptions& options, Display&
              with_thousands(training_bytes).c_str(), format_bytes(training_bytes).c_str(),
              static_cast<long long>(options.batch_size), config.max_seq_len));
   display.event({{"event", "dry-run"},
+                 {"device", gf_context_description(context.get())},
                  {"config", to_json(options)},
                  {"parameters", total},
                  {"model_bytes", model_bytes},

@@ -3,8 +3,21 @@
 #include <cmath>
 #include <cstdarg>
 #include <cstdio>
+#include <ctime>
 
 namespace tools {
+namespace {
+
+std::string format_time(const char* pattern, std::tm* (*convert)(const std::time_t*, std::tm*)) {
+  const std::time_t now = std::time(nullptr);
+  std::tm parts = {};
+  convert(&now, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, pattern, &parts);
+  return text;
+}
+
+}  // namespace
 
 std::string format(const char* pattern, ...) {
   va_list arguments, again;
@@ -69,6 +82,14 @@ std::string format_windows(const int32_t* windows, int64_t count) {
     text += std::to_string(windows[i]);
   }
   return text;
+}
+
+std::string time_stamp() {
+  return format_time("%Y-%m-%d_%H-%M-%S", localtime_r);
+}
+
+std::string utc_time() {
+  return format_time("%Y-%m-%dT%H:%M:%SZ", gmtime_r);
 }
 
 }  // namespace tools

@@ -1,6 +1,6 @@
 #pragma once
 
-// Numbers for people.
+// Numbers and times for people.
 
 #include <cstdint>
 #include <string>
@@ -17,5 +17,8 @@ std::string format_rate(double rate);         // learning rate: 6.0e-04
 std::string format_perplexity(double loss);   // exp(loss) to at most 7 characters: 91.31, 12204
 std::string format_share(double share);       // 52.07 %
 std::string format_windows(const int32_t* windows, int64_t count);  // 1,2,4
+
+std::string time_stamp();  // now, in names of directories: 2026-11-25_19-30-00
+std::string utc_time();    // now: 2026-11-25T19:30:00Z
 
 }  // namespace tools

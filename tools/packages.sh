@@ -6,7 +6,7 @@
 packages_for() {
   case $1 in
     build) echo cmake ninja-build g++ libopenblas-serial-dev libutf8proc-dev nlohmann-json3-dev \
-      libcli11-dev ;;
+      libcli11-dev gnuplot-nox ;;
     tests) echo "$(packages_for build)" libcmocka-dev libpcre2-dev xz-utils python3 clang doxygen \
       abigail-tools pkg-config dpkg-dev fakeroot file \
       cargo golang-go python3-numpy python3-pip python3-setuptools python3-wheel ;;
@@ -23,6 +23,7 @@ has_package() {
   case $1 in
     cmake | g++ | python3 | clang | doxygen | pkg-config | file | cargo) command -v "$1" ;;
     ninja-build) command -v ninja ;;
+    gnuplot-nox) command -v gnuplot ;;
     xz-utils) command -v xz ;;
     golang-go) command -v gofmt ;;
     *) [[ $(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null) == installed ]] ;;

@@ -1,7 +1,5 @@
 #include "run_directory.h"
 
-#include <ctime>
-
 #include "format.h"
 
 namespace tools {
@@ -23,13 +21,15 @@ fs::path latest_checkpoint() {
   return latest;
 }
 
-std::string time_stamp() {
-  const std::time_t now = std::time(nullptr);
-  std::tm local = {};
-  localtime_r(&now, &local);
-  char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%d_%H-%M-%S", &local);
-  return text;
+// What a line of metrics measures, as TensorBoard groups it: "train/loss", "validation/val_loss".
+std::vector<std::pair<std::string, double>> scalars_of(const Json& line) {
+  const std::string event = line["event"];
+  std::vector<std::pair<std::string, double>> scalars;
+  for (const auto& [key, value] : line.items()) {
+    if (!value.is_number() || key == "step" || key == "epoch") continue;
+    scalars.emplace_back((event == "step" ? "train" : event) + "/" + key, value.get<double>());
+  }
+  return scalars;
 }
 
 }  // namespace
@@ -68,7 +68,8 @@ RunDirectory RunDirectory::find(const std::string& run) {
   return found;
 }
 
-MetricsLog::MetricsLog(fs::path path, int64_t steps) : path_(std::move(path)) {
+MetricsLog::MetricsLog(fs::path path, int64_t steps)
+    : path_(std::move(path)), events_(path_.parent_path(), steps) {
   std::string kept;
   std::ifstream earlier(path_);
   for (std::string text; std::getline(earlier, text);) {
@@ -84,6 +85,7 @@ MetricsLog::MetricsLog(fs::path path, int64_t steps) : path_(std::move(path)) {
 }
 
 Json MetricsLog::append(Json line) {
+  events_.write(line["step"], scalars_of(line));
   line["tokens"] = tokens_;
   line["train_seconds"] = train_seconds_;
   line["seconds"] = seconds();

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "event_file.h"
 #include "json_file.h"
 #include "train_options.h"
 
@@ -38,7 +39,7 @@ class RunDirectory {
 };
 
 // metrics.jsonl: one line per logged step and per evaluation, which is also the run's memory of
-// what it has measured.
+// what it has measured. Its numbers go to TensorBoard too.
 class MetricsLog {
  public:
   // Keeps the lines of the first `steps` steps, so that none stands twice after a resumption.
@@ -62,6 +63,7 @@ class MetricsLog {
 
   std::filesystem::path path_;
   std::ofstream file_;
+  EventFile events_;
   std::vector<Json> evaluations_;
   int64_t tokens_ = 0;
   double train_seconds_ = 0;

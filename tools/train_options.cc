@@ -166,18 +166,6 @@ gf_schedule schedule_of(const std::string& name) {
   return name == "constant" ? GF_SCHEDULE_CONSTANT : GF_SCHEDULE_COSINE;
 }
 
-TrainOptions from_json(const Json& config) {
-  TrainOptions options;
-  for (const Setting& s : settings()) {
-    try {
-      s.set(options, config.at(s.key()));
-    } catch (const Json::exception&) {
-      throw Failure("the run's config.json is damaged: no valid value for " + s.key());
-    }
-  }
-  return options;
-}
-
 // As a person would type it.
 std::string to_text(const Json& value) {
   if (value.is_string()) return value.get<std::string>();
@@ -228,8 +216,20 @@ TrainOptions resolve(const std::vector<GivenSetting>& given) {
   return options;
 }
 
+TrainOptions options_of(const Json& config) {
+  TrainOptions options;
+  for (const Setting& s : settings()) {
+    try {
+      s.set(options, config.at(s.key()));
+    } catch (const Json::exception&) {
+      throw Failure("the run's config.json is damaged: no valid value for " + s.key());
+    }
+  }
+  return options;
+}
+
 TrainOptions resolve_resumed(const std::vector<GivenSetting>& given, const Json& config) {
-  const TrainOptions earlier = from_json(config);
+  const TrainOptions earlier = options_of(config);
   TrainOptions options = earlier;
   for (const GivenSetting& g : given) {
     g.setting->parse(options, g.text);
@@ -247,6 +247,22 @@ Json to_json(const TrainOptions& options) {
   Json json;
   for (const Setting& s : settings()) json[s.key()] = s.get(options);
   return json;
+}
+
+std::vector<std::string> flags_of(const Json& config) {
+  const TrainOptions options = options_of(config);
+  std::vector<GivenSetting> given;
+  std::vector<std::string> flags;
+  for (const Setting& s : settings()) {
+    const std::string text = to_text(s.get(options));
+    // Two decide about the others; those that are as the preset has them need no flag.
+    const bool decides = s.flag == "--preset" || s.flag == "--max-seq-len";
+    const bool differs = s.get(options) != s.get(resolve(given));
+    if (!s.fixed || !(decides || differs)) continue;
+    given.push_back({&s, text});
+    flags.insert(flags.end(), {s.flag, text});
+  }
+  return flags;
 }
 
 gf_model_config model_config(const Context& context, const TrainOptions& options,

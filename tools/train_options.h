@@ -71,10 +71,17 @@ struct GivenSetting {
 // The options of a new run: the preset named among the flags, then the flags over it.
 TrainOptions resolve(const std::vector<GivenSetting>& given);
 
+// The options that a config.json holds. Throws Failure naming the one that is not there.
+TrainOptions options_of(const Json& config);
+
 // The options of a run that goes on: its own. A flag that asks for something else is a UsageError.
 TrainOptions resolve_resumed(const std::vector<GivenSetting>& given, const Json& config);
 
 Json to_json(const TrainOptions& options);
+
+// Flags that give a run the options of this config.json: the preset, and what differs from it.
+// Where the corpora lie is left out.
+std::vector<std::string> flags_of(const Json& config);
 
 // The library's structs. A shape that makes no model is a UsageError.
 gf_model_config model_config(const Context& context, const TrainOptions& options,

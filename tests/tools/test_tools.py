@@ -51,6 +51,20 @@ class ToolTest(unittest.TestCase):
         return self.succeed("gf-train", *TINY, "--data", self.text, "--output-dir",
                             self.dir / name, *arguments)
 
+    def interrupt(self, name, *arguments):
+        """Starts a run, stops it with Ctrl-C after its tenth step, and returns its directory."""
+        command = [TOOLS / "gf-train", *TINY, "--data", self.text, "--output-dir", self.dir / name,
+                   "--json", *arguments]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            for line in process.stdout:
+                if json.loads(line)["event"] == "step":
+                    process.send_signal(signal.SIGINT)
+                    break
+            _, errors = process.communicate(timeout=300)
+        self.assertEqual(process.returncode, 130, errors)
+        self.assertIn(f"--resume {self.dir / name}".encode(), errors)
+        return self.dir / name
+
 
 class CommandLine(ToolTest):
     def test_help_and_version(self):
@@ -149,20 +163,6 @@ class Training(ToolTest):
                 self.assertEqual(evaluated["config"]["model"], model)
                 self.assertGreater(evaluated["tokens"], 0)
             self.assertIn(b"perplexity", self.succeed("gf-eval", "--checkpoint", run_dir))
-
-    def interrupt(self, name, *arguments):
-        """Starts a run, stops it with Ctrl-C after its tenth step, and returns its directory."""
-        command = [TOOLS / "gf-train", *TINY, "--data", self.text, "--output-dir", self.dir / name,
-                   "--json", *arguments]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-            for line in process.stdout:
-                if json.loads(line)["event"] == "step":
-                    process.send_signal(signal.SIGINT)
-                    break
-            _, errors = process.communicate(timeout=300)
-        self.assertEqual(process.returncode, 130, errors)
-        self.assertIn(f"--resume {self.dir / name}".encode(), errors)
-        return self.dir / name
 
     def test_an_interrupted_run_goes_on_bit_equal(self):
         self.train("whole")
