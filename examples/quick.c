@@ -1,8 +1,8 @@
 #include <grassflow.h>
 #include <stdio.h>
 
-int main(
-    void) { /* a failed call leaves its handle NULL, which the next ones refuse: one check does */
+/* A failed call leaves its handle NULL, which the next ones refuse: one check does. */
+int main(void) {
   gf_context* context = NULL;
   gf_tokenizer* bytes = NULL;
   gf_dataset* data = NULL;
@@ -10,7 +10,7 @@ int main(
   gf_trainer* trainer = NULL;
   gf_model_config config;
   gf_train_options options;
-  gf_train_report report = {sizeof report, 0, 0, 0, 0, 0, 0, 0, 0};
+  gf_train_report report = {.struct_size = sizeof report};
   gf_model_config_init(&config, GF_MIXER_GRASSMANN);
   config.vocab_size = 256, config.model_dim = 64;
   gf_train_options_init(&options);

@@ -21,7 +21,7 @@ static int show(const gf_train_report* report, void* unused) {
 }
 
 static void print_held_out(gf_model* model, const gf_dataset* held_out) {
-  gf_eval_report report = {sizeof report, 0, 0, 0, 0, 0};
+  gf_eval_report report = {.struct_size = sizeof report};
   check(gf_eval(model, held_out, 0, &report));
   printf("held-out loss %.12f  perplexity %.12f\n", report.loss, report.perplexity);
 }
@@ -42,7 +42,7 @@ int main(int argc, char** argv) {
   check(gf_tokenizer_encode(tokenizer, text, TEXT_BYTES, 0, ids, TEXT_BYTES, &count));
 
   gf_dataset *all, *train, *held_out;
-  gf_dataset_info info = {sizeof info, 0, 0, 0};
+  gf_dataset_info info = {.struct_size = sizeof info};
   check(gf_dataset_from_ids(context, ids, count, LENGTH, &all));
   check(gf_dataset_get_info(all, &info));
   check(gf_dataset_slice(all, 0, info.chunks - HELD_OUT_CHUNKS, &train));

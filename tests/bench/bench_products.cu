@@ -192,9 +192,15 @@ class Cases {
         [this, h, tokens, shift, splits, weighted, sums] {
           hopper::weighted_tokens(gpu_, h, tokens, shift, splits, weighted, sums);
         });
+    const hopper::HiddenSizes sizes = hopper::weighted_hidden_sizes(gpu_, rows_, vocabulary);
+    auto* parts = gpu_.scratch<float>(sizes.parts + sizes.ready);
+    auto* ready = reinterpret_cast<int*>(parts + sizes.parts);
+    const size_t ready_bytes = static_cast<size_t>(sizes.ready) * sizeof(int);
     add("head weighted hidden", 2 * outputs(vocabulary), dim, std::nullopt,
-        [this, h, tokens, shift, target, dtokens] {
-          hopper::weighted_hidden(gpu_, tokens, h, shift, target, 1e-3f, dtokens);
+        [this, h, tokens, memory = hopper::HiddenMemory{shift, target, parts, ready}, ready_bytes,
+         dtokens] {
+          check(cudaMemsetAsync(memory.ready, 0, ready_bytes, gpu_.stream()), "cudaMemsetAsync");
+          hopper::weighted_hidden(gpu_, tokens, h, memory, 1e-3f, dtokens);
         });
   }
 
