@@ -15,7 +15,7 @@ constexpr const char* kName = "gf-report";
 
 int run(int argc, char** argv) {
   CommandLine line(kName,
-                   "Compares the runs of a study, or of several: report.md, "
+                   "Compares the runs of a study, or of several: report.md,\n"
                    "best_results_summary.json and pictures.",
                    {"gf-report outputs/STUDY", "gf-report --output report outputs/A outputs/B"});
   std::vector<std::string> directories;

@@ -84,8 +84,8 @@ void add_conduct(CommandLine& line, Command& command) {
 std::optional<Command> parse(int argc, char** argv) {
   CommandLine line(
       kName,
-      "Trains and evaluates the models of a study. What follows -- goes to gf-train, for every "
-      "run.",
+      "Trains and evaluates the models of a study. What follows -- goes to gf-train,\n"
+      "for every run.",
       {"gf-study --preset demo                      no files needed",
        "gf-study --task wikitext --seeds 3 --jobs 4",
        "gf-study --model grassmann --num-layers 6 -- --precision fp32", "gf-study --continue"});

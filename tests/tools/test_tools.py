@@ -68,7 +68,7 @@ class ToolTest(unittest.TestCase):
 
 class CommandLine(ToolTest):
     def test_help_and_version(self):
-        for tool in ("gf-train", "gf-eval", "gf-tokenize"):
+        for tool in ("gf-train", "gf-eval", "gf-tokenize", "gf-study", "gf-report"):
             text = self.succeed(tool, "--help").decode()
             self.assertIn("Usage: " + tool, text)
             self.assertIn("Example", text)
