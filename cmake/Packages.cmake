@@ -52,10 +52,12 @@ need to find the library that trains small language models.")
 set(CPACK_DEBIAN_TOOLS_PACKAGE_NAME grassflow-tools)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_SECTION science)
 set(CPACK_DEBIAN_TOOLS_PACKAGE_DEPENDS "libgrassflow0 ${same_version}")
+set(CPACK_DEBIAN_TOOLS_PACKAGE_SUGGESTS gnuplot-nox)  # for the pictures of gf-report
 set(CPACK_DEBIAN_TOOLS_DESCRIPTION "train small language models from the shell
 The programs gf-train, gf-eval and gf-tokenize: training on WikiText-2, on
-any text or on an embedded sample corpus, with checkpoints that can be gone
-on from, and evaluation.")
+any text, on sentence pairs or on an embedded sample corpus, with checkpoints
+that can be gone on from, and evaluation. gf-study runs a whole comparison as
+one command, and gf-report makes tables and pictures of it.")
 
 # Of another version the library would refuse to load it, so the two go together. cuBLAS is NVIDIA's,
 # whose packages carry the toolkit's version in their names.

@@ -9,7 +9,7 @@
 //
 // At B * H = 128, T = 128 it moves 17 MB and does 1.1 GFLOP, 6 us at 3 TB/s, less what the second
 // cache holds; a block has three steps of some 900 cycles. At B * H = 512, T = 256 it moves 134 MB,
-// 45 us.
+// 45 us. Measured on one H100: 12 us and 109 us.
 
 namespace gf::cuda::flash {
 namespace warpgroup {

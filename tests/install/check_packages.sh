@@ -39,7 +39,7 @@ cp /var/lib/dpkg/arch "$root/var/lib/dpkg/arch" 2>/dev/null || true
 library=$(find "$root/usr/lib" -name libgrassflow.so.0)
 readelf -d "$root"/usr/bin/gf-* "$library" | grep -E 'R(UN)?PATH' &&
   fail "a program or library has a search path"
-for tool in gf-train gf-eval gf-tokenize; do
+for tool in gf-train gf-eval gf-tokenize gf-study gf-report; do
   [[ -f $root/usr/share/man/man1/$tool.1.gz ]] || fail "$tool has no manual page"
 done
 export LD_LIBRARY_PATH=${library%/*}
