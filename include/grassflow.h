@@ -678,7 +678,7 @@ GF_API gf_status gf_model_config_parameter(gf_context* context, const gf_model_c
  * @param length Ids of a sequence.
  * @param model_bytes Receives the bytes of the parameters; may be NULL.
  * @param training_bytes Receives the bytes that training takes, the parameters and an evaluation
- *   between its steps included, the data not; may be NULL. On a GPU operations have some 50 MB of
+ *   between its steps included, the data not; may be NULL. On a GPU operations have some 100 MB of
  *   scratch memory of their own beside.
  * @return GF_OK; GF_ERROR_INVALID_ARGUMENT.
  * @since 0.1
