@@ -21,5 +21,9 @@ int main(void) {
   gf_model_create(context, &config, 1, &model);
   gf_trainer_create(model, data, &options, &trainer);
   while (gf_train_step(trainer, &report) == GF_OK) printf("loss %.4f\n", report.loss);
-  return gf_model_save(model, "model.safetensors") == GF_OK ? 0 : puts(gf_context_error(context));
+  const gf_status saved = gf_model_save(model, "model.safetensors");
+  if (saved != GF_OK) puts(gf_context_error(context));
+  gf_trainer_free(trainer), gf_model_free(model), gf_dataset_free(data);
+  gf_tokenizer_free(bytes), gf_context_free(context);
+  return saved != GF_OK;
 }
