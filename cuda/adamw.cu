@@ -20,17 +20,6 @@ bool begins_on_16(const void* address) {
 
 // ---- Norm of the gradient --------------------------------------------------------------------
 
-// The sum over a block, in thread 0.
-__device__ double block_sum(double sum) {
-  __shared__ double of_warps[kThreads / kWarp];
-  sum = warp_sum(sum);
-  if (threadIdx.x % kWarp == 0) of_warps[threadIdx.x / kWarp] = sum;
-  __syncthreads();
-  sum = 0;
-  for (const double of_warp : of_warps) sum += of_warp;
-  return sum;
-}
-
 __device__ __forceinline__ double square(float x) {
   return static_cast<double>(x) * x;
 }
@@ -55,7 +44,7 @@ __global__ void __launch_bounds__(kThreads)
     }
   }
   for (int64_t i = quads * kQuad + thread; i < count; i += threads) sum += square(grad[i]);
-  sum = block_sum(sum);
+  sum = block_sum<kThreads>(sum);
   if (threadIdx.x == 0) parts[blockIdx.x] = sum;
 }
 
@@ -64,7 +53,7 @@ __global__ void __launch_bounds__(kThreads)
   wait_for_inputs();
   double sum = 0;
   for (int i = threadIdx.x; i < count; i += kThreads) sum += parts[i];
-  sum = block_sum(sum);
+  sum = block_sum<kThreads>(sum);
   if (threadIdx.x == 0) *out = sum;
 }
 

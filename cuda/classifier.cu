@@ -16,10 +16,29 @@ struct Classifier {
   int64_t sequences, length, cols, classes;
   const int32_t* lengths;
   const int32_t* labels;
-  Mat weight;
-  Mat pooled, logits;
+  Mat logits;
+  Mat pooled, weight;
   Dropout dropout;
   Act h;  // or dh
+
+  // What the loss needs: all above pooled.
+  Classifier(const Batch& batch, const Mat& of_logits)
+      : sequences(batch.sequences),
+        length(batch.length),
+        cols(0),
+        classes(of_logits.cols),
+        lengths(batch.lengths),
+        labels(batch.labels),
+        logits(of_logits) {}
+  Classifier(const Batch& batch, const Mat& of_logits, const Mat& of_pooled, const Linear& layer,
+             const Dropout& of_pooling, const Act& states)
+      : Classifier(batch, of_logits) {
+    cols = states.cols;
+    pooled = of_pooled;
+    weight = layer.weight.value;
+    dropout = of_pooling;
+    h = states;
+  }
 };
 
 template <class T>
@@ -119,16 +138,6 @@ __device__ __forceinline__ float gradient_of(const Classifier& op, int64_t b, in
   return share / static_cast<float>(op.sequences);
 }
 
-// The sum over a block, in thread 0.
-__device__ __forceinline__ double block_sum(double sum) {
-  __shared__ double of_warps[kWarps];
-  sum = warp_sum(sum);
-  if (threadIdx.x % kWarp == 0) of_warps[threadIdx.x / kWarp] = sum;
-  __syncthreads();
-  for (int w = 1; w < kWarps && threadIdx.x == 0; ++w) sum += of_warps[w];
-  return sum;
-}
-
 // One block. Counts are whole numbers: in whichever order they are added, they are the same.
 __global__ void __launch_bounds__(kThreads)
     class_loss_kernel(Classifier op, LossSum* loss, int64_t* confusion) {
@@ -143,7 +152,7 @@ __global__ void __launch_bounds__(kThreads)
     sum += loss_of(op, b, s);
     atomicAdd(&counts[op.labels[b] * op.classes + s.largest], 1);
   }
-  sum = block_sum(sum);  // All counts are made behind its barrier.
+  sum = block_sum<kThreads>(sum);  // All counts are made behind its barrier.
   for (int i = threadIdx.x; i < cells; i += kThreads) confusion[i] += counts[i];
   if (threadIdx.x != 0) return;
   loss->sum += sum;
@@ -222,7 +231,7 @@ __device__ __forceinline__ void sum_loss_and_bias(const Classifier& op, const Gr
   for (int64_t b = threadIdx.x; b < op.sequences; b += kThreads) {
     sum += loss_of(op, b, softmax_of(op, b));
   }
-  sum = block_sum(sum);
+  sum = block_sum<kThreads>(sum);
   if (threadIdx.x == 0) *to.loss = {sum, op.sequences};
   for (int64_t c = warp; c < op.classes; c += kWarps) {
     float d = 0;
@@ -265,17 +274,7 @@ void with_kind(const Classifier& op, const Body& body) {
 void CudaOps::classify(const Act& h, const Batch& batch, const Dropout& dropout,
                        const Linear& layer, const Mat& pooled, const Mat& logits) {
   const Range range(device_, "classify");
-  const Classifier op{batch.sequences,
-                      batch.length,
-                      h.cols,
-                      logits.cols,
-                      batch.lengths,
-                      nullptr,
-                      layer.weight.value,
-                      pooled,
-                      logits,
-                      dropout,
-                      h};
+  const Classifier op(batch, logits, pooled, layer, dropout, h);
   with_kind(op, [&](auto whole, auto element) {
     launch(gpu_, "classify", classify_kernel<whole, decltype(element)>,
            static_cast<unsigned>(op.sequences), kThreads, 0, op, layer.bias.value.data);
@@ -284,29 +283,15 @@ void CudaOps::classify(const Act& h, const Batch& batch, const Dropout& dropout,
 
 void CudaOps::class_loss(const Mat& logits, const Batch& batch, LossSum* loss, int64_t* confusion) {
   const Range range(device_, "class_loss");
-  Classifier op{};
-  op.sequences = batch.sequences;
-  op.classes = logits.cols;
-  op.labels = batch.labels;
-  op.logits = logits;
-  launch(gpu_, "class_loss", class_loss_kernel, 1, kThreads, 0, op, loss, confusion);
+  launch(gpu_, "class_loss", class_loss_kernel, 1, kThreads, 0, Classifier(batch, logits), loss,
+         confusion);
 }
 
 void CudaOps::classify_backward(const Mat& pooled, const Mat& logits, const Batch& batch,
                                 const Dropout& dropout, const Linear& layer, LossSum* loss,
                                 const Act& dh) {
   const Range range(device_, "classify_backward");
-  const Classifier op{batch.sequences,
-                      batch.length,
-                      pooled.cols,
-                      logits.cols,
-                      batch.lengths,
-                      batch.labels,
-                      layer.weight.value,
-                      pooled,
-                      logits,
-                      dropout,
-                      dh};
+  const Classifier op(batch, logits, pooled, layer, dropout, dh);
   const Gradients to{layer.weight.grad, layer.bias.grad.data, loss};
   const auto blocks = static_cast<unsigned>(op.sequences + ceil_div(op.cols, kWarp) + 1);
   with_kind(op, [&](auto whole, auto element) {

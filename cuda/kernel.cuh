@@ -206,6 +206,18 @@ __device__ __forceinline__ double warp_sum(double x) {
   return x;
 }
 
+// The sum over a block of kThreads, warp by warp; for all of its threads, once in a kernel.
+template <int kThreads>
+__device__ __forceinline__ double block_sum(double sum) {
+  __shared__ double of_warps[kThreads / kWarp];
+  sum = warp_sum(sum);
+  if (threadIdx.x % kWarp == 0) of_warps[threadIdx.x / kWarp] = sum;
+  __syncthreads();
+  sum = 0;
+  for (const double of_warp : of_warps) sum += of_warp;
+  return sum;
+}
+
 // ---- Dropout ---------------------------------------------------------------------------------
 // The rule stands in math.h.
 
