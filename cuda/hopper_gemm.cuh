@@ -79,6 +79,32 @@ __device__ __forceinline__ void multiply_slab(uint32_t a, uint32_t b, float (&d)
   }
 }
 
+// By a warpgroup: adds the products of its 64 rows over the `count` slabs that a ring of stages
+// brings. `also(a)`, with the address of its rows of a slab, begins other products of them; a stage
+// that has been read and is to be filled again is given to `ring.release`.
+template <class T, class Ring, class Also>
+__device__ __forceinline__ void multiply_slabs(const Ring& ring, int count,
+                                               float (&d)[T::kCols / 2], const Also& also) {
+  const int group = warpgroup();
+  int stage = 0, round = 0, last = 0;
+  for (int i = 0; i < count; ++i) {
+    wait(ring.full(stage), round & 1);
+    const uint32_t a = ring.stage_a(stage) + group * kBlockBytes;
+    pin(d);
+    products_begin();
+    multiply_slab<T::kCols, T::kTransposedA, T::kTransposedB>(a, ring.stage_b(stage), d);
+    also(a);
+    products_commit();
+    products_wait<1>();  // the slab before this one has been read
+    pin(d);
+    if (i > 0 && i - 1 + T::kStages < count) ring.release(last);
+    last = stage;
+    if (++stage == T::kStages) stage = 0, ++round;
+  }
+  products_wait<0>();
+  pin(d);
+}
+
 // The ring of stages of a block.
 template <class T>
 class Pipeline {
@@ -110,32 +136,15 @@ class Pipeline {
     }
   }
 
-  // By a warpgroup: adds the products of its 64 rows.
-  __device__ void multiply(int count, float (&d)[T::kCols / 2]) const {
-    const int group = warpgroup();
-    const bool signals = threadIdx.x % kWarp == 0;
-    int stage = 0, round = 0, last = 0;
-    for (int i = 0; i < count; ++i) {
-      wait(full(stage), round & 1);
-      const uint32_t a = stage_a(stage) + group * kBlockBytes;
-      pin(d);
-      products_begin();
-      multiply_slab<T::kCols, T::kTransposedA, T::kTransposedB>(a, stage_b(stage), d);
-      products_commit();
-      products_wait<1>();  // the slab before this one has been read
-      pin(d);
-      if (signals && i > 0 && i - 1 + T::kStages < count) arrive(empty(last));
-      last = stage;
-      if (++stage == T::kStages) stage = 0, ++round;
-    }
-    products_wait<0>();
-    pin(d);
-  }
-
- private:
+  // For multiply_slabs.
   __device__ uint32_t stage_a(int i) const { return stages_ + i * T::kStageBytes; }
   __device__ uint32_t stage_b(int i) const { return stage_a(i) + T::kBytesA; }
   __device__ uint32_t full(int i) const { return stages_ + T::kStagesBytes + i * 8; }
+  __device__ void release(int stage) const {
+    if (threadIdx.x % kWarp == 0) arrive(empty(stage));
+  }
+
+ private:
   __device__ uint32_t empty(int i) const { return full(T::kStages + i); }
 
   uint32_t stages_;
@@ -166,7 +175,7 @@ __global__ void __launch_bounds__(T::kThreads, T::kBlocks)
     float d[T::kCols / 2];
     typename Epilogue::template Early<T::kCols> early;
     epilogue.before(own, col, d, early);
-    pipeline.multiply(slabs, d);
+    multiply_slabs<T>(pipeline, slabs, d, [](uint32_t) {});
     uint32_t stage = 0;
     if constexpr (Epilogue::kStaged) {
       static_assert(T::kRows * T::kStagedRowBytes <= T::kStagesBytes);

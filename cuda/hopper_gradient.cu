@@ -149,40 +149,19 @@ class Ring {
   // By a warpgroup: the products of its 64 rows, and the sums of their columns of dy.
   template <bool kSums>
   __device__ void multiply(int count, float (&d)[Cut::kCols / 2], float (&sums)[4]) const {
-    const int group = warpgroup();
     const uint64_t ones = descriptor<false>(base_ + Cut::kOnesAt);
-    int stage = 0, round = 0, last = 0;
-    for (int i = 0; i < count; ++i) {
-      wait(full(stage), round & 1);
-      const uint32_t a = stage_a(stage) + group * kBlockBytes;
-      pin(d);
-      products_begin();
-      multiply_slab<Cut::kCols, true, true>(a, stage_b(stage), d);
+    multiply_slabs<Cut>(*this, count, d, [&](uint32_t a) {
       if constexpr (kSums) {
 #pragma unroll
         for (int k = 0; k < kSlab / 16; ++k) {
           Product<8, true, false>::add(sums, descriptor<true>(a) + k * kStep<true>, ones);
         }
       }
-      products_commit();
-      products_wait<1>();  // the slab before this one has been read
-      pin(d);
-      if (i > 0 && i - 1 + Cut::kStages < count) release(last);
-      last = stage;
-      if (++stage == Cut::kStages) stage = 0, ++round;
-    }
-    products_wait<0>();
-    pin(d);
+    });
     pin(sums);
   }
 
- private:
-  // To all blocks of the cluster, by a warp.
-  __device__ void release(int stage) const {
-    const uint32_t lane = threadIdx.x % kWarp;
-    if (lane < Cut::kRanks) arrive_remote(shared_of_block(empty(stage), lane));
-  }
-
+  // For multiply_slabs.
   __device__ uint32_t stage_a(int i) const {
     return base_ + i * Cut::kStageBytes;
   }
@@ -192,6 +171,13 @@ class Ring {
   __device__ uint32_t full(int i) const {
     return base_ + Cut::kStagesBytes + i * 8;
   }
+  // To all blocks of the cluster, by a warp.
+  __device__ void release(int stage) const {
+    const uint32_t lane = threadIdx.x % kWarp;
+    if (lane < Cut::kRanks) arrive_remote(shared_of_block(empty(stage), lane));
+  }
+
+ private:
   __device__ uint32_t empty(int i) const {
     return full(Cut::kStages + i);
   }
