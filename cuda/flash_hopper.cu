@@ -56,10 +56,7 @@ __global__ void __launch_bounds__(kThreads, 4)
     forward_kernel(const Operands o, const __grid_constant__ Maps maps) {
   if constexpr (hopper::kHopper) {
     extern __shared__ unsigned char shared[];
-    const ForwardMemory memory(shared);
-    if (threadIdx.x == 0) memory.init();
-    __syncthreads();
-    wait_for_inputs();
+    const auto memory = begin_block<ForwardMemory>(shared);
     const Head head(o);
     attend(o, Loader(o, head, maps), memory, head, static_cast<int>(gridDim.y - 1 - blockIdx.y));
   }

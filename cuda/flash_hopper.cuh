@@ -51,6 +51,16 @@ class Memory {
   uint32_t base_;
 };
 
+// How a kernel begins: the block's memory, ready, and what it reads written.
+template <class BlockMemory>
+__device__ __forceinline__ BlockMemory begin_block(unsigned char* shared) {
+  const BlockMemory memory(shared);
+  if (threadIdx.x == 0) memory.init();
+  __syncthreads();
+  wait_for_inputs();
+  return memory;
+}
+
 struct Maps {
   CUtensorMap qkv, dout, out;
 };

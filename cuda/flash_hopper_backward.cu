@@ -224,10 +224,7 @@ __global__ void __launch_bounds__(kThreads, 2)
     backward_kernel(const Operands o, const __grid_constant__ Maps maps) {
   if constexpr (hopper::kHopper) {
     extern __shared__ unsigned char shared[];
-    const BackwardMemory memory(shared);
-    if (threadIdx.x == 0) memory.init();
-    __syncthreads();
-    wait_for_inputs();
+    const auto memory = begin_block<BackwardMemory>(shared);
     const Head head(o);
     const Loader load(o, head, maps);
     Backward{o, load, memory, head, static_cast<int>(blockIdx.y), static_cast<int>(gridDim.y)}
