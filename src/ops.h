@@ -14,6 +14,7 @@
 
 #include <cstdint>
 #include <span>
+#include <vector>
 
 #include "base/mat.h"
 #include "math.h"
@@ -104,6 +105,16 @@ struct Batch {
 struct Linear {
   Param weight;  // [out, in]
   Param bias;    // [1, out]
+};
+
+// How a Grassmann layer looks back: each of its H heads, r columns of z side by side, by every
+// offset.
+struct Windows {
+  std::vector<int32_t> offsets;
+  int64_t heads = 1;
+  Param weight;  // [H, number of offsets], read in fp32; empty: the mean over the valid offsets
+
+  bool is_learned() const { return weight.value.rows > 0; }
 };
 
 struct Norm {
@@ -206,17 +217,18 @@ class Ops {
 
   // ---- Grassmann mixing ----------------------------------------------------------------------
 
-  // g = p weight^T + bias with p = z_t ∧ w_t, the mean over the valid offsets d <= t of the
-  // normalised Plücker vectors of (z_t, z_{t-d}), by the one-wedge identity: w = Σ_d z_{t-d} / (n
-  // max(s_d, 1e-8)), n valid offsets, s_d = |z_t ∧ z_{t-d}| = |u| |v - (u·v / |u|²) u| for u = z_t,
-  // v = z_{t-d}. An offset that stands twice counts twice. Where no offset is valid g = 0, without
-  // the bias. z [M, r], g [M, D], weight [D, r (r - 1) / 2]; p [M, r (r - 1) / 2] is workspace.
-  virtual void plucker(const Act& z, int64_t sequences, int64_t length,
-                       std::span<const int32_t> windows, const Linear& layer, const Act& p,
-                       const Act& g) = 0;
-  // dz, weight.grad, bias.grad from dg; p and all else recomputed from z. p and dp are workspace.
+  // g = p weight^T + bias with p of each head = z_t ∧ w_t, the weighted sum over the valid offsets
+  // d <= t of the normalised Plücker vectors of (z_t, z_{t-d}), by the one-wedge identity: w = Σ_d
+  // a_d z_{t-d} / max(s_d, 1e-8), s_d = |z_t ∧ z_{t-d}| = |u| |v - (u·v / |u|²) u| for u = z_t, v =
+  // z_{t-d}. a_d = 1 / n with n valid offsets, or the head's learned weight of offset d. An offset
+  // that stands twice counts twice. Where no offset is valid g = 0, without the bias. z [M, H r], g
+  // [M, D], weight [D, H r (r - 1) / 2]; p [M, H r (r - 1) / 2], head by head, is workspace.
+  virtual void plucker(const Act& z, int64_t sequences, int64_t length, const Windows& windows,
+                       const Linear& layer, const Act& p, const Act& g) = 0;
+  // dz, weight.grad, bias.grad and, where they are learned, windows.weight->grad from dg; p and all
+  // else recomputed from z. p and dp are workspace.
   virtual void plucker_backward(const Act& dg, const Act& z, int64_t sequences, int64_t length,
-                                std::span<const int32_t> windows, const Linear& layer, const Act& p,
+                                const Windows& windows, const Linear& layer, const Act& p,
                                 const Act& dp, const Act& dz) = 0;
 
   // α = sigmoid(gate); m = α h + (1 - α) g; x_out = x + dropout(inner(m)); h_out = outer(x_out).
