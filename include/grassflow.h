@@ -594,6 +594,15 @@ typedef enum gf_window_schedule {
       0x7fffffff /**< no value: lets the type hold any int, so that a wrong one can be refused */
 } gf_window_schedule;
 
+/** @brief How a Grassmann layer weighs the pairs that its offsets make. @since 0.1 */
+typedef enum gf_window_weights {
+  GF_WINDOW_WEIGHTS_MEAN = 0,    /**< their mean, over the offsets that reach back to a token */
+  GF_WINDOW_WEIGHTS_LEARNED = 1, /**< a parameter, offset_weight [heads, offsets of the layer];
+                                      begins as one over the number of offsets */
+  GF_WINDOW_WEIGHTS_INT =
+      0x7fffffff /**< no value: lets the type hold any int, so that a wrong one can be refused */
+} gf_window_weights;
+
 /** @brief Room in gf_model_config::windows. @since 0.1 */
 #define GF_MAX_WINDOWS 64
 
@@ -606,7 +615,7 @@ typedef struct gf_model_config {
   int32_t num_layers;  /**< N; default 6 */
   int32_t model_dim;   /**< D; default 256 */
   int32_t num_heads;   /**< H, divides D (transformer only); default 4 */
-  int32_t reduced_dim; /**< r, at least 2 (Grassmann only); default 32 */
+  int32_t reduced_dim; /**< r of each head, at least 2 (Grassmann only); default 32 */
   int32_t ff_dim;      /**< F; default 1024 */
   int32_t num_classes; /**< 0 (default): language model; else a pair classifier's classes, at most
                             GF_MAX_CLASSES */
@@ -615,6 +624,9 @@ typedef struct gf_model_config {
   int32_t num_windows; /**< entries of windows in use; 0 (default): 1, 2, 4, 8, 12, 16 */
   int32_t
       windows[GF_MAX_WINDOWS]; /**< offsets, each at least 1; one that stands twice counts twice */
+  int32_t grassmann_heads; /**< heads of the Grassmann mixer, each with r coordinates of its own,
+                                whose Pluecker coordinates stand side by side; 0 (default): 1 */
+  gf_window_weights window_weights; /**< default GF_WINDOW_WEIGHTS_MEAN */
 } gf_model_config;
 
 /**
@@ -633,6 +645,15 @@ GF_API void gf_model_config_init_sized(gf_model_config* config, size_t struct_si
 static inline void gf_model_config_init(gf_model_config* config, gf_mixer mixer) {
   gf_model_config_init_sized(config, sizeof *config, mixer);
 }
+
+/**
+ * @brief Makes a Grassmann configuration that of grassmann+: four heads of r = 16, twelve offsets
+ * from 1 to 64 for every layer, and learned weights. Widths, depth and length stay as they are, and
+ * so, within 1 %, does the number of parameters. docs/study.md has what it gains.
+ * @param config A configuration that gf_model_config_init() has set up, by this header.
+ * @since 0.1
+ */
+GF_API void gf_model_config_grassmann_plus(gf_model_config* config);
 
 /** @brief Longest parameter name with its terminating zero. @since 0.1 */
 #define GF_MAX_NAME 96

@@ -55,6 +55,10 @@ void gf_model_config_init_sized(gf_model_config* config, size_t struct_size, gf_
   init_struct(config, struct_size, default_config(mixer));
 }
 
+void gf_model_config_grassmann_plus(gf_model_config* config) {
+  set_grassmann_plus(*config);
+}
+
 gf_status gf_model_config_count(gf_context* context, const gf_model_config* config,
                                 int32_t* tensors, int64_t* parameters) {
   return guard(context, [&] {

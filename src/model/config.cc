@@ -10,6 +10,7 @@ namespace gf {
 namespace {
 
 constexpr int32_t kPublishedWindows[] = {1, 2, 4, 8, 12, 16};
+constexpr int32_t kPlusWindows[] = {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
 // No published model comes near; beyond it sizes would overflow long before memory is asked for.
 constexpr int32_t kLargest = 1 << 24;
 
@@ -47,8 +48,19 @@ void check_attention(const gf_model_config& c) {
   }
 }
 
+template <size_t kCount>
+void set_windows(gf_model_config& c, const int32_t (&windows)[kCount]) {
+  c.num_windows = static_cast<int32_t>(kCount);
+  std::copy(std::begin(windows), std::end(windows), c.windows);
+}
+
 void check_windows(const gf_model_config& c) {
   require_range("reduced_dim", c.reduced_dim, 2, 1 << 12);
+  require_range("grassmann_heads", c.grassmann_heads, 1, 1 << 10);
+  if (c.window_weights != GF_WINDOW_WEIGHTS_MEAN && c.window_weights != GF_WINDOW_WEIGHTS_LEARNED) {
+    throw_error(GF_ERROR_INVALID_ARGUMENT, "window_weights is %d, expected 0 (mean) or 1 (learned)",
+                static_cast<int>(c.window_weights));
+  }
   require_range("num_windows", c.num_windows, 1, GF_MAX_WINDOWS);
   if (c.window_schedule != GF_WINDOWS_ALL && c.window_schedule != GF_WINDOWS_PER_LAYER) {
     throw_error(GF_ERROR_INVALID_ARGUMENT,
@@ -83,10 +95,8 @@ ModelConfig::ModelConfig(const gf_model_config& c) : c_(c) {
     check_attention(c_);
     return;
   }
-  if (c_.num_windows == 0) {
-    c_.num_windows = static_cast<int32_t>(std::size(kPublishedWindows));
-    std::copy(std::begin(kPublishedWindows), std::end(kPublishedWindows), c_.windows);
-  }
+  if (c_.num_windows == 0) set_windows(c_, kPublishedWindows);
+  if (c_.grassmann_heads == 0) c_.grassmann_heads = 1;
   check_windows(c_);
   for (int64_t layer = 0; layer < layers(); ++layer) {
     windows_.push_back(windows_of_layer(c_, layer));
@@ -106,6 +116,14 @@ gf_model_config default_config(gf_mixer mixer) {
   c.dropout = 0.1f;
   c.window_schedule = GF_WINDOWS_ALL;
   return c;
+}
+
+void set_grassmann_plus(gf_model_config& c) {
+  c.window_schedule = GF_WINDOWS_ALL;
+  set_windows(c, kPlusWindows);
+  c.window_weights = GF_WINDOW_WEIGHTS_LEARNED;
+  c.grassmann_heads = 4;
+  c.reduced_dim = 16;
 }
 
 }  // namespace gf

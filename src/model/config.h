@@ -22,7 +22,13 @@ class ModelConfig {
   int64_t dim() const { return c_.model_dim; }
   int64_t heads() const { return c_.num_heads; }
   int64_t reduced() const { return c_.reduced_dim; }
-  int64_t plucker_dim() const { return reduced() * (reduced() - 1) / 2; }
+  int64_t grassmann_heads() const { return c_.grassmann_heads; }
+  // Columns of z, and of all heads' Plücker coordinates.
+  int64_t z_dim() const { return grassmann_heads() * reduced(); }
+  int64_t plucker_dim() const { return z_dim() * (reduced() - 1) / 2; }
+  bool learns_windows() const {
+    return grassmann() && c_.window_weights == GF_WINDOW_WEIGHTS_LEARNED;
+  }
   int64_t ff() const { return c_.ff_dim; }
   int64_t classes() const { return c_.num_classes; }
   float dropout() const { return c_.dropout; }
@@ -37,5 +43,7 @@ class ModelConfig {
 
 // The published recipe's shape; the vocabulary stays 0.
 gf_model_config default_config(gf_mixer mixer);
+// See gf_model_config_grassmann_plus().
+void set_grassmann_plus(gf_model_config& c);
 
 }  // namespace gf

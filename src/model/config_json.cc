@@ -24,6 +24,8 @@ std::string config_to_json(const ModelConfig& config) {
       {"dropout", c.dropout},
       {"window_schedule", c.window_schedule == GF_WINDOWS_ALL ? "all" : "per-layer"},
       {"windows", std::vector<int32_t>(c.windows, c.windows + c.num_windows)},
+      {"grassmann_heads", c.grassmann_heads},
+      {"window_weights", config.learns_windows() ? "learned" : "mean"},
   };
   return json.dump();
 }
@@ -51,6 +53,10 @@ ModelConfig config_from_json(const std::string& text, const std::string& where) 
     const std::vector<int32_t> windows = json.at("windows");
     c.num_windows = static_cast<int32_t>(std::min<size_t>(windows.size(), GF_MAX_WINDOWS));
     std::copy_n(windows.begin(), c.num_windows, c.windows);
+    // Models written before there were heads have neither.
+    c.grassmann_heads = json.value("grassmann_heads", 0);
+    c.window_weights = json.value("window_weights", "mean") == "mean" ? GF_WINDOW_WEIGHTS_MEAN
+                                                                      : GF_WINDOW_WEIGHTS_LEARNED;
     return ModelConfig(c);
   } catch (const nlohmann::json::exception& error) {
     throw_error(GF_ERROR_FORMAT, "%s: the model's configuration is damaged: %s", where.c_str(),

@@ -5,22 +5,26 @@
 namespace gf {
 namespace {
 
-// Plücker coordinates of token pairs: z = W_red h + b, g = mean over the offsets of
-// W_plu (z_t ∧ z_{t-d}) / |.| + b, α = sigmoid(W_gate [h; g] + b), y = layer_norm(α h + (1 - α) g).
+// Plücker coordinates of token pairs: z = W_red h + b, p = mean over the offsets, or a learned sum,
+// of (z_t ∧ z_{t-d}) / |.| by head, g = W_plu p + b, α = sigmoid(W_gate [h; g] + b), y =
+// layer_norm(α h + (1 - α) g).
 class GrassmannMixer final : public Mixer {
  public:
   GrassmannMixer(const Builder& b, int64_t layer)
-      : windows_(b.config.windows(layer)),
+      : windows_{b.config.windows(layer), b.config.grassmann_heads(), {}},
         site_(mixer_site(layer)),
         W_red_(b.linear(block_prefix(layer) + "grassmann.W_red")),
         W_plu_(b.linear(block_prefix(layer) + "grassmann.W_plu")),
         W_gate_(b.linear(block_prefix(layer) + "grassmann.W_gate")),
         layer_norm_(b.norm(block_prefix(layer) + "grassmann.layer_norm")) {
-    const int64_t D = b.config.dim(), r = b.config.reduced();
+    if (b.config.learns_windows()) {
+      windows_.weight = b.param(block_prefix(layer) + "grassmann.offset_weight");
+    }
+    const int64_t D = b.config.dim();
     hg_ = b.act(b.saved, 2 * D);
     h_ = hg_.columns(0, D);
     g_ = hg_.columns(D, D);
-    z_ = b.act(b.saved, r);
+    z_ = b.act(b.saved, b.config.z_dim());
     gate_ = b.act(b.saved, D);
     stats_ = b.mat(b.saved, 2);
     b.scratch.rewind(0);
@@ -29,7 +33,7 @@ class GrassmannMixer final : public Mixer {
     dhg_ = b.mixer_dh;
     dgate_ = b.act(b.scratch, D);
     dp_ = b.act(b.scratch, b.config.plucker_dim());
-    dz_ = b.act(b.scratch, r);
+    dz_ = b.act(b.scratch, b.config.z_dim());
     dh_ = dhg_.columns(0, D);
     dg_ = dhg_.columns(D, D);
   }
@@ -58,10 +62,10 @@ class GrassmannMixer final : public Mixer {
   }
 
  private:
-  std::vector<int32_t> windows_;
+  Windows windows_;  // of H heads
   uint32_t site_;
-  Linear W_red_;   // [r, D]
-  Linear W_plu_;   // [D, r (r - 1) / 2]
+  Linear W_red_;   // [H r, D]
+  Linear W_plu_;   // [D, H r (r - 1) / 2]
   Linear W_gate_;  // [D, 2 D]
   Norm layer_norm_;
   Act hg_;     // h | g: the gate's product reads both as one operand

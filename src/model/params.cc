@@ -37,10 +37,14 @@ ParamTable::ParamTable(const ModelConfig& config) {
     add_linear(block + "ffn.0", config.ff(), D);
     add_linear(block + "ffn.3", D, config.ff());
     if (config.grassmann()) {
-      add_linear(block + "grassmann.W_red", config.reduced(), D);
+      add_linear(block + "grassmann.W_red", config.z_dim(), D);
       add_linear(block + "grassmann.W_plu", D, config.plucker_dim());
       add_linear(block + "grassmann.W_gate", D, 2 * D);
       add_norm(block + "grassmann.layer_norm", D);
+      if (config.learns_windows()) {
+        add(block + "grassmann.offset_weight", 2, config.grassmann_heads(),
+            std::ssize(config.windows(layer)), Init::kMean);
+      }
     } else {
       add_linear(block + "qkv_proj", 3 * D, D);
       add_linear(block + "out_proj", D, D);
@@ -112,7 +116,10 @@ Parameters lay_out_parameters(Arena& arena, const ParamTable& table, int32_t pro
 
 void initialise(const ParamSpec& spec, uint64_t seed, float* values) {
   if (spec.init != Init::kNormal) {
-    std::fill(values, values + spec.size(), spec.init == Init::kOne ? 1.0f : 0.0f);
+    std::fill(values, values + spec.size(),
+              spec.init == Init::kZero  ? 0.0f
+              : spec.init == Init::kOne ? 1.0f
+                                        : 1.0f / static_cast<float>(spec.cols));
     return;
   }
   // Box & Muller, two of each four words of a block a pair. Offsets are multiples of four, so no

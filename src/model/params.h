@@ -11,7 +11,12 @@
 
 namespace gf {
 
-enum class Init { kZero, kOne, kNormal };  // kNormal: N(0, 0.02)
+enum class Init {
+  kZero,
+  kOne,
+  kMean,    // one over the number of columns
+  kNormal,  // N(0, 0.02)
+};
 
 struct ParamSpec {
   std::string name;  // as in the state_dict of the PyTorch model

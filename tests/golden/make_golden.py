@@ -42,12 +42,41 @@ SMALL = dict(vocab=37, max_seq=20, dim=8, layers=2, ff=16, heads=2, reduced=5)
 ALL = [1, 2, 4, 8, 12, 16]
 
 
-def case(kind, batch, schedule="all", offsets=ALL, windows=None, prepare=None, **sizes):
+def case(kind, batch, schedule="all", offsets=ALL, windows=None, prepare=None, mixer_heads=1, **sizes):
     shape = {**SMALL, **sizes}
     if kind == "grassmann" and windows is None:
         windows = [offsets] * shape["layers"]
     return dict(kind=kind, batch=batch, schedule=schedule, offsets=offsets, windows=windows or [],
-                prepare=prepare, shape=shape)
+                prepare=prepare, mixer_heads=mixer_heads, shape=shape)
+
+
+def learned_heads(models, spec):
+    """The oracle's mixing with heads of r coordinates each and learned weights of the offsets.
+
+    Window by window: each head's normalised vectors, weighted, are added up; the heads stand side by side.
+    """
+    heads, shape = spec["mixer_heads"], spec["shape"]
+
+    class Mixing(models.GrassmannMixing):
+        def __init__(self, windows):
+            super().__init__(shape["dim"], shape["reduced"], windows, dropout=0.0)
+            r = shape["reduced"]
+            self.W_red = torch.nn.Linear(shape["dim"], heads * r)
+            self.W_plu = torch.nn.Linear(heads * r * (r - 1) // 2, shape["dim"])
+            self.offset_weight = torch.nn.Parameter(torch.empty(heads, len(windows)))
+
+        def geometry_by_definition(self, z, h):
+            z = z.unflatten(-1, (heads, -1))
+            total = 0
+            for k, delta in enumerate(self.windows):
+                if delta < z.shape[1]:
+                    p = models.pluecker(z[:, delta:], z[:, :-delta])
+                    p = p / p.norm(dim=-1, keepdim=True).clamp(min=models.EPS)
+                    total = total + F.pad(self.offset_weight[:, k, None] * p, (0, 0, 0, 0, delta, 0))
+            has_past = torch.arange(z.shape[1]) >= min(self.windows)
+            return self.W_plu(total.flatten(-2)) * has_past[:, None]
+
+    return Mixing
 
 
 def nearly_parallel(model):
@@ -82,6 +111,7 @@ CASES = {
     "grassmann_zero": case("grassmann", (2, 6), prepare=zero),
     "classifier_transformer": case("transformer", (4, 12), classes=3),
     "classifier_grassmann": case("grassmann", (4, 19), classes=3),
+    "grassmann_heads": case("grassmann", (2, 18), offsets=[2, 1, 5, 11], mixer_heads=3, reduced=4),
 }
 
 
@@ -92,6 +122,8 @@ def build(models, spec):
     model = maker(spec["kind"], dropout=0.0, **shape)
     for layer, windows in enumerate(spec["windows"]):
         model.blocks[layer].grassmann.windows = windows
+        if spec["mixer_heads"] > 1:
+            model.blocks[layer].grassmann = learned_heads(models, spec)(windows)
     for name, parameter in model.named_parameters():
         gain = parameter.dim() == 1 and name.endswith("weight")
         parameter.data.normal_(1.0 if gain else 0.0, 0.2 if parameter.dim() == 1 else 0.3)
@@ -104,6 +136,7 @@ def metadata(spec):
     shape = spec["shape"]
     return {"kind": spec["kind"], "schedule": spec["schedule"], "offsets": json.dumps(spec["offsets"]),
             "windows": json.dumps(spec["windows"]), "classes": str(shape.get("classes", 0)),
+            **({"mixer_heads": str(spec["mixer_heads"])} if spec["mixer_heads"] > 1 else {}),
             **{key: str(shape[key]) for key in SMALL}}
 
 

@@ -40,6 +40,10 @@ inline gf::ModelConfig config_of(const gf::SafetensorsFile& file) {
   for (const int32_t offset : nlohmann::json::parse(file.metadata().at("offsets"))) {
     c.windows[c.num_windows++] = offset;
   }
+  if (file.metadata().contains("mixer_heads")) {
+    c.grassmann_heads = number(file, "mixer_heads");
+    c.window_weights = GF_WINDOW_WEIGHTS_LEARNED;
+  }
   return gf::ModelConfig(c);
 }
 

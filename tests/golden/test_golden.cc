@@ -241,7 +241,7 @@ int main() {
       "transformer",          "transformer_t2",      "grassmann",
       "grassmann_per_layer",  "grassmann_short",     "grassmann_t2",
       "grassmann_duplicates", "grassmann_user_list", "grassmann_nearly_parallel",
-      "grassmann_zero",
+      "grassmann_zero",       "grassmann_heads",
   };
   const char* const kPairs[] = {"classifier_transformer", "classifier_grassmann"};
   const char* const kTrainings[] = {"adamw_transformer", "adamw_grassmann"};

@@ -1,6 +1,7 @@
 #include "model/config.h"
 
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "model/config_json.h"
@@ -105,6 +106,9 @@ void bad_fields_are_named(void**) {
   refuse("num_windows is 65", [](gf_model_config& c) { c.num_windows = 65; });
   refuse("window_schedule",
          [](gf_model_config& c) { c.window_schedule = static_cast<gf_window_schedule>(7); });
+  refuse("grassmann_heads is -1", [](gf_model_config& c) { c.grassmann_heads = -1; });
+  refuse("window_weights is 2",
+         [](gf_model_config& c) { c.window_weights = static_cast<gf_window_weights>(2); });
   refuse("mixer is 9", [](gf_model_config& c) { c.mixer = static_cast<gf_mixer>(9); });
   refuse(
       "multiple of num_heads, which is 3", [](gf_model_config& c) { c.num_heads = 3; },
@@ -133,10 +137,41 @@ void json_brings_every_field_back(void**) {
   c.window_schedule = GF_WINDOWS_PER_LAYER;
   c.num_windows = 3;
   c.windows[0] = 5, c.windows[1] = 1, c.windows[2] = 5;
+  c.grassmann_heads = 2;
+  c.window_weights = GF_WINDOW_WEIGHTS_LEARNED;
   const std::string text = gf::config_to_json(ModelConfig(c));
   assert_string_equal(gf::config_to_json(gf::config_from_json(text, "x")).c_str(), text.c_str());
   const gf_model_config back = gf::config_from_json(text, "x").c();
   assert_memory_equal(&back, &c, sizeof c);
+}
+
+// Models from before there were heads are models with one.
+void json_without_heads_has_one(void**) {
+  gf_model_config c = config(GF_MIXER_GRASSMANN, 11, 33, 4);
+  std::string text = gf::config_to_json(ModelConfig(c));
+  for (const char* field : {",\"grassmann_heads\":1", ",\"window_weights\":\"mean\""}) {
+    text.erase(text.find(field), std::strlen(field));
+  }
+  const gf_model_config back = gf::config_from_json(text, "x").c();
+  assert_int_equal(back.grassmann_heads, 1);
+  assert_int_equal(back.window_weights, GF_WINDOW_WEIGHTS_MEAN);
+}
+
+// Heads take r coordinates each, and weights of offsets begin as their mean.
+void grassmann_plus_is_as_large_as_grassmann(void**) {
+  gf_model_config c = config(GF_MIXER_GRASSMANN, 30522, 256, 12);
+  const int64_t grassmann = count(c);
+  gf_model_config_grassmann_plus(&c);
+  assert_int_equal(c.max_seq_len, 256);
+  const int64_t D = 256, z = 4 * 16, p = 4 * 120;
+  assert_int_equal(count(c),
+                   grassmann + 12 * (z * (D + 1) - 32 * (D + 1) + (p - 496) * D + 4 * 12));
+  const gf::ParamTable table((ModelConfig(c)));
+  const gf::ParamSpec& spec = table["blocks.11.grassmann.offset_weight"];
+  assert_true(spec.rows == 4 && spec.cols == 12);
+  std::vector<float> values(48);
+  gf::initialise(spec, 1, values.data());
+  for (const float value : values) assert_true(value == 1.0f / 12);
 }
 
 void damaged_json_is_named(void**) {
@@ -182,6 +217,8 @@ int main() {
       cmocka_unit_test(bad_fields_are_named),
       cmocka_unit_test(fields_of_the_other_mixer_are_not_looked_at),
       cmocka_unit_test(json_brings_every_field_back),
+      cmocka_unit_test(json_without_heads_has_one),
+      cmocka_unit_test(grassmann_plus_is_as_large_as_grassmann),
       cmocka_unit_test(damaged_json_is_named),
       cmocka_unit_test(initial_weights_have_the_stated_distribution),
   };

@@ -12,13 +12,26 @@ using reference::random_matrix;
 struct Case {
   const char* name;
   int64_t sequences, length, reduced, width, padding;
-  std::vector<int32_t> windows;
+  std::vector<int32_t> offsets;
   Matrix z;
   int when = gf_test::kAlways;
+  int64_t heads = 1;
+  bool is_learned = false;
+
+  int64_t coordinates() const { return heads * reduced * (reduced - 1) / 2; }
+
+  // Weights of either sign, the larger ones larger than any mean has.
+  reference::Windows windows() const {
+    if (!is_learned) return {offsets, heads, {}};
+    return {offsets, heads, random_matrix(9, heads, std::ssize(offsets))};
+  }
 };
 
-int64_t coordinates(int64_t reduced) {
-  return reduced * (reduced - 1) / 2;
+// With its gradient where weights are learned.
+gf::Windows in_device(TestDevice& device, const reference::Windows& windows) {
+  gf::Windows result{windows.offsets, windows.heads, {}};
+  if (windows.weight.rows > 0) result.weight = device.param(windows.weight);
+  return result;
 }
 
 // What z is made of decides on a case as much as its shape does.
@@ -53,6 +66,10 @@ std::vector<int32_t> many_offsets() {
   std::vector<int32_t> offsets;
   for (int32_t i = 0; i < GF_MAX_WINDOWS; ++i) offsets.push_back(1 + i * 7 % 50);
   return offsets;
+}
+
+std::vector<int32_t> plus_offsets() {
+  return {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
 }
 
 // Of all, whatever z is held as.
@@ -93,6 +110,39 @@ std::vector<Case> all_cases() {
        gf_test::kGpuOnly},
       {"study, nearly parallel", 3, 128, 32, 256, 0, published,
        parallel_tokens(z(384, 32), 128, 1e-2), gf_test::kGpuOnly},
+      {"heads", 2, 20, 3, 5, 1, {1, 2, 5}, z(40, 12), gf_test::kAlways, 4},
+      {"learned", 2, 20, 6, 9, 2, {5, 1, 2, 2, 30}, z(40, 6), gf_test::kAlways, 1, true},
+      {"heads, learned", 3, 17, 16, 24, 0, published, z(51, 64), gf_test::kAlways, 4, true},
+      {"two heads, learned, no offset of 1",
+       2,
+       20,
+       5,
+       7,
+       3,
+       {4, 3},
+       z(40, 10),
+       gf_test::kAlways,
+       2,
+       true},
+      {"heads, learned, zero tokens", 2, 17, 6, 8, 0, published, zero_tokens(z(34, 18)),
+       gf_test::kAlways, 3, true},
+      {"heads, learned, around the floor", 2, 30, 8, 8, 0, published, tiny_tokens(z(60, 16)),
+       gf_test::kAlways, 2, true},
+      {"heads, learned, nearly parallel", 2, 30, 16, 16, 0, published,
+       parallel_tokens(z(60, 32), 30, 1e-2), gf_test::kAlways, 2, true},
+      {"plus", 3, 128, 16, 256, 0, plus_offsets(), z(384, 64), gf_test::kGpuOnly, 4, true},
+      {"plus, odd rows", 3, 77, 16, 256, 1, plus_offsets(), z(231, 64), gf_test::kGpuOnly, 4, true},
+      {"plus, rows apart", 1, 385, 16, 256, 64, plus_offsets(), z(385, 64), gf_test::kGpuOnly, 4,
+       true},
+      {"plus, mean", 5, 17, 16, 256, 0, plus_offsets(), z(85, 64), gf_test::kGpuOnly, 4},
+      {"plus, one token", 9, 1, 16, 256, 0, plus_offsets(), z(9, 64), gf_test::kGpuOnly, 4, true},
+      {"study, learned", 3, 129, 32, 256, 0, published, z(387, 32), gf_test::kGpuOnly, 1, true},
+      {"study, learned, many offsets", 2, 128, 32, 256, 8, many_offsets(), z(256, 32),
+       gf_test::kGpuOnly, 1, true},
+      {"study's width, two heads", 2, 65, 32, 128, 0, published, z(130, 64), gf_test::kGpuOnly, 2,
+       true},
+      {"a batch of plus", 16, 256, 16, 256, 0, plus_offsets(), z(4096, 64),
+       gf_test::kGpuOnly | gf_test::kLarge, 4, true},
       {"wide and long", 3, 129, 64, 256, 0, published, z(387, 64),
        gf_test::kGpuOnly | gf_test::kLarge},
       {"a batch of the study", 32, 128, 32, 256, 0, published, z(4096, 32),
@@ -108,14 +158,15 @@ std::vector<Case> cases() {
 
 void plucker_is_the_twin(void**) {
   for (const Case& c : cases()) {
-    const Matrix weight = random_matrix(1, c.width, coordinates(c.reduced));
+    const Matrix weight = random_matrix(1, c.width, c.coordinates());
     const Matrix bias = random_matrix(2, 1, c.width);
     gf_test::assert_results(
-        c.name, {{"g", reference::plucker(c.z, c.length, c.windows, weight, bias)}},
+        c.name, {{"g", reference::plucker(c.z, c.length, c.windows(), weight, bias)}},
         [&](TestDevice& device) {
-          const gf::Act p = device.result_act(c.z.rows, coordinates(c.reduced), c.padding);
+          const gf::Act p = device.result_act(c.z.rows, c.coordinates(), c.padding);
           const gf::Act g = device.result_act(c.z.rows, c.width, c.padding);
-          device.ops().plucker(device.act(c.z, c.padding), c.sequences, c.length, c.windows,
+          device.ops().plucker(device.act(c.z, c.padding), c.sequences, c.length,
+                               in_device(device, c.windows()),
                                {device.param(weight), device.param(bias)}, p, g);
           return std::vector{device.read(g)};
         });
@@ -125,27 +176,30 @@ void plucker_is_the_twin(void**) {
 void plucker_backward_is_the_twin(void**) {
   for (const Case& c : cases()) {
     const Matrix dg = random_matrix(1, c.z.rows, c.width);
-    const Matrix weight = random_matrix(2, c.width, coordinates(c.reduced));
+    const Matrix weight = random_matrix(2, c.width, c.coordinates());
     const reference::PluckerGradients d =
-        reference::plucker_backward(dg, c.z, c.length, c.windows, weight);
-    gf_test::assert_results(
-        c.name, {{"weight.grad", d.weight}, {"bias.grad", d.bias}, {"dz", d.z}},
-        [&](TestDevice& device) {
-          const gf::Linear layer{device.param(weight), device.param(Matrix(1, c.width))};
-          const gf::Act p = device.result_act(c.z.rows, coordinates(c.reduced), c.padding);
-          const gf::Act dp = device.result_act(c.z.rows, coordinates(c.reduced), c.padding);
-          const gf::Act dz = device.result_act(c.z.rows, c.reduced, c.padding);
-          // Once as one sequence, so that workspace holds what a shorter past must not read.
-          for (const int64_t sequences : {int64_t{1}, c.sequences}) {
-            device.ops().plucker_backward(device.act(dg, c.padding), device.act(c.z, c.padding),
-                                          sequences, c.z.rows / sequences, c.windows, layer, p, dp,
-                                          dz);
-            device.ops().settle();
-            device.ops().settle();
-          }
-          return std::vector{device.read(layer.weight.grad), device.read(layer.bias.grad),
-                             device.read(dz)};
-        });
+        reference::plucker_backward(dg, c.z, c.length, c.windows(), weight);
+    std::vector<gf_test::Expected> expected = {
+        {"weight.grad", d.weight}, {"bias.grad", d.bias}, {"dz", d.z}};
+    if (c.is_learned) expected.push_back({"windows.grad", d.windows});
+    gf_test::assert_results(c.name, expected, [&](TestDevice& device) {
+      const gf::Windows windows = in_device(device, c.windows());
+      const gf::Linear layer{device.param(weight), device.param(Matrix(1, c.width))};
+      const gf::Act p = device.result_act(c.z.rows, c.coordinates(), c.padding);
+      const gf::Act dp = device.result_act(c.z.rows, c.coordinates(), c.padding);
+      const gf::Act dz = device.result_act(c.z.rows, c.z.cols, c.padding);
+      // Once as one sequence, so that workspace holds what a shorter past must not read.
+      for (const int64_t sequences : {int64_t{1}, c.sequences}) {
+        device.ops().plucker_backward(device.act(dg, c.padding), device.act(c.z, c.padding),
+                                      sequences, c.z.rows / sequences, windows, layer, p, dp, dz);
+        device.ops().settle();
+        device.ops().settle();
+      }
+      std::vector results{device.read(layer.weight.grad), device.read(layer.bias.grad),
+                          device.read(dz)};
+      if (c.is_learned) results.push_back(device.read(windows.weight.grad));
+      return results;
+    });
   }
 }
 
@@ -155,9 +209,8 @@ void the_plane_has_no_gradient(void**) {
   gf_test::assert_results("plane", {{"dz", Matrix(20, 2)}}, [&](TestDevice& device) {
     const gf::Linear layer{device.param(random_matrix(3, 3, 1)), device.param(Matrix(1, 3))};
     const gf::Act dz = device.result_act(20, 2);
-    device.ops().plucker_backward(device.act(dg), device.act(z), 1, 20,
-                                  std::vector<int32_t>{1, 2, 4}, layer, device.result_act(20, 1),
-                                  device.result_act(20, 1), dz);
+    device.ops().plucker_backward(device.act(dg), device.act(z), 1, 20, gf::Windows{{1, 2, 4}},
+                                  layer, device.result_act(20, 1), device.result_act(20, 1), dz);
     return std::vector{device.read(dz)};
   });
 }
@@ -166,7 +219,7 @@ void a_token_without_a_past_has_exactly_zero(void**) {
   const Matrix z = random_matrix(1, 12, 5);
   TestDevice device(1);
   const gf::Act g = device.result_act(12, 4);
-  device.ops().plucker(device.act(z), 2, 6, std::vector<int32_t>{3, 2},
+  device.ops().plucker(device.act(z), 2, 6, gf::Windows{{3, 2}},
                        {device.param(random_matrix(2, 4, 10)), device.param(Matrix(1, 4, 1.0))},
                        device.result_act(12, 10), g);
   const Matrix result = device.read(g);
@@ -176,15 +229,19 @@ void a_token_without_a_past_has_exactly_zero(void**) {
 }
 
 void the_twin_has_the_gradients_of_its_forward(void**) {
-  const std::vector<int32_t> windows = {2, 1, 4, 2, 9};
-  Matrix z = random_matrix(1, 12, 4), weight = random_matrix(2, 3, 6),
-         bias = random_matrix(3, 1, 3);
-  const Matrix dg = random_matrix(4, 12, 3);
-  const auto loss = [&] { return dot(dg, reference::plucker(z, 6, windows, weight, bias)); };
-  const reference::PluckerGradients d = reference::plucker_backward(dg, z, 6, windows, weight);
-  assert_gradient("weight", weight, d.weight, loss);
-  assert_gradient("bias", bias, d.bias, loss);
-  assert_gradient("z", z, d.z, loss);
+  for (const bool is_learned : {false, true}) {
+    reference::Windows windows{{2, 1, 4, 2, 9}, 2, {}};
+    if (is_learned) windows.weight = random_matrix(5, 2, 5);
+    Matrix z = random_matrix(1, 12, 8), weight = random_matrix(2, 3, 12),
+           bias = random_matrix(3, 1, 3);
+    const Matrix dg = random_matrix(4, 12, 3);
+    const auto loss = [&] { return dot(dg, reference::plucker(z, 6, windows, weight, bias)); };
+    const reference::PluckerGradients d = reference::plucker_backward(dg, z, 6, windows, weight);
+    assert_gradient("weight", weight, d.weight, loss);
+    assert_gradient("bias", bias, d.bias, loss);
+    assert_gradient("z", z, d.z, loss);
+    if (is_learned) assert_gradient("windows.weight", windows.weight, d.windows, loss);
+  }
 }
 
 }  // namespace
