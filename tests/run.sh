@@ -30,8 +30,9 @@ build_and_test() {
     --exclude-regex "$left_out"
 }
 
-# -O1 since code with sanitizers is slow both to compile and to run; a finding fails its test.
-readonly SANITIZED=(-DCMAKE_BUILD_TYPE=Debug '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g')
+# -O1 since code with sanitizers is slow both to compile and to run, -g1 since lines are all that a
+# finding tells; it fails its test.
+readonly SANITIZED=(-DCMAKE_BUILD_TYPE=Debug '-DCMAKE_CXX_FLAGS_DEBUG=-O1 -g1')
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 TSAN_OPTIONS=halt_on_error=1
 
 # An epoch on real data would take hours under a sanitizer, and reaches no line that the other tests
