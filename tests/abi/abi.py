@@ -12,6 +12,7 @@ update   writes all three anew: additions are recorded so. What breaks callers i
 What is added and not recorded fails symbols or layout, so that nothing is promised by accident.
 """
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -56,9 +57,10 @@ def read_layout(header, library):
 def write_dump(header, library, path):
     output(*ABIDW, "--headers-dir", Path(header).parent, "--out-file", path, library)
     lines = path.read_text().splitlines()
-    # Sources are named by where they lie on the machine of the build.
-    place = str(Path(header).resolve().parent.parent) + "/"
-    path.write_text("\n".join(line.replace(place, "") for line in lines) + "\n")
+    # Sources are named by where they lie on the machine of the build, or, by ccache, from there.
+    place = re.compile(
+        f"{re.escape(str(Path(header).resolve().parent.parent))}/|(?<=path=')(\\.\\./)+")
+    path.write_text("\n".join(place.sub("", line) for line in lines) + "\n")
 
 
 def compare(file, now):
