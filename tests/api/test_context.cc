@@ -192,6 +192,41 @@ void older_callers_structs_are_read_and_written_as_far_as_they_go(void**) {
   gf_context_free(context);
 }
 
+// Before there were heads, the configuration ended with the offsets.
+void callers_from_before_heads_have_one_and_the_mean(void**) {
+  gf_context* context = make_context();
+  const size_t size = offsetof(gf_model_config, grassmann_heads);
+  gf_model_config older, untouched;
+  std::memset(&older, 0x55, sizeof older);
+  untouched = older;
+  const auto is_untouched = [&] {
+    return std::memcmp(&older.grassmann_heads, &untouched.grassmann_heads, sizeof older - size) ==
+           0;
+  };
+  gf_model_config_init_sized(&older, size, GF_MIXER_GRASSMANN);
+  assert_true(older.struct_size == size && is_untouched());
+  older.vocab_size = 256;
+  gf_model* model = nullptr;
+  assert_int_equal(gf_model_create(context, &older, 7, &model), GF_OK);
+  assert_int_equal(gf_model_get_config(model, &older), GF_OK);
+  assert_true(older.num_windows == 6 && is_untouched());
+  gf_model_config present = {};
+  present.struct_size = sizeof present;
+  assert_int_equal(gf_model_get_config(model, &present), GF_OK);
+  assert_int_equal(present.grassmann_heads, 1);
+  assert_int_equal(present.window_weights, GF_WINDOW_WEIGHTS_MEAN);
+
+  gf_model_config fresh;
+  gf_model_config_init(&fresh, GF_MIXER_GRASSMANN);
+  fresh.vocab_size = 256;
+  int64_t wanted = 0, parameters = 0;
+  assert_int_equal(gf_model_config_count(context, &fresh, nullptr, &wanted), GF_OK);
+  assert_int_equal(gf_model_config_count(context, &older, nullptr, &parameters), GF_OK);
+  assert_int_equal(parameters, wanted);
+  gf_model_free(model);
+  gf_context_free(context);
+}
+
 void newer_callers_structs_are_taken_when_the_rest_is_unset(void**) {
   gf_context* context = make_context();
   struct Newer {
@@ -220,6 +255,7 @@ int main() {
       cmocka_unit_test(null_is_an_error_and_free_of_null_is_not),
       cmocka_unit_test(handles_outlive_what_they_came_from),
       cmocka_unit_test(older_callers_structs_are_read_and_written_as_far_as_they_go),
+      cmocka_unit_test(callers_from_before_heads_have_one_and_the_mean),
       cmocka_unit_test(newer_callers_structs_are_taken_when_the_rest_is_unset),
   };
   return cmocka_run_group_tests_name("api/context", tests, nullptr, nullptr);

@@ -89,6 +89,128 @@ void ids_and_shapes_that_do_not_fit_are_named(void**) {
   gf_context_free(context);
 }
 
+gf_model_config small_plus_config() {
+  gf_model_config config = small_config(GF_MIXER_GRASSMANN);
+  gf_model_config_grassmann_plus(&config);
+  return config;
+}
+
+void grassmann_plus_has_heads_and_weights_of_its_offsets(void**) {
+  gf_context* context = make_context();
+  const gf_model_config config = small_plus_config();
+  int32_t tensors = 0;
+  assert_int_equal(gf_model_config_count(context, &config, &tensors, nullptr), GF_OK);
+  const struct {
+    const char* name;
+    int64_t shape[2];
+  } wanted[] = {{"blocks.1.grassmann.W_red.weight", {4 * 16, 16}},
+                {"blocks.1.grassmann.W_red.bias", {4 * 16, 1}},
+                {"blocks.1.grassmann.W_plu.weight", {16, 4 * 16 * 15 / 2}},
+                {"blocks.0.grassmann.offset_weight", {4, 12}},
+                {"blocks.1.grassmann.offset_weight", {4, 12}}};
+  size_t found = 0;
+  for (int32_t i = 0; i < tensors; ++i) {
+    gf_parameter parameter = {};
+    parameter.struct_size = sizeof parameter;
+    assert_int_equal(gf_model_config_parameter(context, &config, i, &parameter), GF_OK);
+    for (const auto& w : wanted) {
+      if (std::strcmp(w.name, parameter.name) != 0) continue;
+      assert_true(std::equal(w.shape, w.shape + 2, parameter.shape));
+      ++found;
+    }
+  }
+  assert_int_equal(found, std::size(wanted));
+
+  gf_model_config full = config;
+  full.vocab_size = 30522, full.max_seq_len = 256, full.num_layers = 12;
+  full.model_dim = 256, full.ff_dim = 1024;
+  int64_t parameters = 0;
+  assert_int_equal(gf_model_config_count(context, &full, nullptr, &parameters), GF_OK);
+  assert_int_equal(parameters, 17456448);  // docs/guide/models.md
+  gf_context_free(context);
+}
+
+// 12 offsets in 16 positions: a step moves the weights of the seven that reach a token, and without
+// decay no other.
+void a_step_moves_the_weights_of_offsets_that_reach_a_token(void**) {
+  gf_context* context = make_context();
+  const gf_model_config config = small_plus_config();
+  gf_model* model = nullptr;
+  assert_int_equal(gf_model_create(context, &config, 7, &model), GF_OK);
+  gf_dataset* dataset = make_dataset(context);
+  gf_train_options options;
+  gf_train_options_init(&options);
+  options.batch_size = 8, options.warmup_steps = 0, options.weight_decay = 0;
+  gf_trainer* trainer = nullptr;
+  assert_int_equal(gf_trainer_create(model, dataset, &options, &trainer), GF_OK);
+  assert_int_equal(gf_train_step(trainer, nullptr), GF_OK);
+  for (const char* name :
+       {"blocks.0.grassmann.offset_weight", "blocks.1.grassmann.offset_weight"}) {
+    float weights[4][12];
+    assert_int_equal(gf_model_read_parameter(model, name, weights[0], 48), GF_OK);
+    for (const auto& head : weights) {
+      for (int32_t k = 0; k < 12; ++k) {
+        assert_int_equal(head[k] != 1.0f / 12, config.windows[k] < kLength);
+      }
+    }
+  }
+  gf_trainer_free(trainer);
+  gf_dataset_free(dataset);
+  gf_model_free(model);
+  gf_context_free(context);
+}
+
+void grassmann_plus_is_saved_whole(void**) {
+  gf_context* context = make_context();
+  const gf_model_config config = small_plus_config();
+  gf_model *model = nullptr, *back = nullptr;
+  assert_int_equal(gf_model_create(context, &config, 7, &model), GF_OK);
+  std::vector<float> weights(48);
+  for (size_t i = 0; i < weights.size(); ++i) weights[i] = 0.5f - 0.03f * static_cast<float>(i);
+  const char* name = "blocks.1.grassmann.offset_weight";
+  const std::vector<int32_t> ids = {3, 1, 4, 1, 5, 9, 2, 6};
+  std::vector<float> fresh(ids.size() * 256), a = fresh, b = fresh;
+  assert_int_equal(gf_model_forward(model, ids.data(), 1, 8, fresh.data()), GF_OK);
+  assert_int_equal(gf_model_write_parameter(model, name, weights.data(), 48), GF_OK);
+  assert_int_equal(gf_model_forward(model, ids.data(), 1, 8, a.data()), GF_OK);
+  assert_true(a != fresh);
+  const std::string path = gf_test::scratch_directory() + "/plus.safetensors";
+  assert_int_equal(gf_model_save(model, path.c_str()), GF_OK);
+  assert_int_equal(gf_model_load(context, path.c_str(), &back), GF_OK);
+  assert_int_equal(gf_model_forward(back, ids.data(), 1, 8, b.data()), GF_OK);
+  assert_true(a == b);
+  gf_model_config loaded = {};
+  loaded.struct_size = sizeof loaded;
+  assert_int_equal(gf_model_get_config(back, &loaded), GF_OK);
+  assert_memory_equal(&loaded, &config, sizeof config);
+
+  gf_model* published = make_model(context);
+  assert_error(context, gf_model_load_weights(published, path.c_str()), GF_ERROR_MISMATCH,
+               "grassmann");
+  gf_model_free(published);
+  gf_model_free(back);
+  gf_model_free(model);
+  gf_context_free(context);
+}
+
+void heads_and_weights_that_are_none_are_named(void**) {
+  gf_context* context = make_context();
+  gf_model* model = nullptr;
+  gf_model_config config = small_plus_config();
+  config.grassmann_heads = -1;
+  assert_error(context, gf_model_create(context, &config, 1, &model), GF_ERROR_INVALID_ARGUMENT,
+               "grassmann_heads is -1, expected 1 to");
+  config.grassmann_heads = 1 << 20;
+  assert_error(context, gf_model_create(context, &config, 1, &model), GF_ERROR_INVALID_ARGUMENT,
+               "grassmann_heads is 1048576");
+  config = small_plus_config();
+  config.window_weights = static_cast<gf_window_weights>(2);
+  assert_error(context, gf_model_create(context, &config, 1, &model), GF_ERROR_INVALID_ARGUMENT,
+               "window_weights is 2, expected 0 (mean) or 1 (learned)");
+  assert_null(model);
+  gf_context_free(context);
+}
+
 void metadata_travels_with_the_file(void**) {
   gf_context* context = make_context();
   gf_model* model = make_model(context);
@@ -120,6 +242,10 @@ int main() {
       cmocka_unit_test(parameters_are_named_read_and_written),
       cmocka_unit_test(forward_gives_logits_of_every_position_and_is_causal),
       cmocka_unit_test(ids_and_shapes_that_do_not_fit_are_named),
+      cmocka_unit_test(grassmann_plus_has_heads_and_weights_of_its_offsets),
+      cmocka_unit_test(a_step_moves_the_weights_of_offsets_that_reach_a_token),
+      cmocka_unit_test(grassmann_plus_is_saved_whole),
+      cmocka_unit_test(heads_and_weights_that_are_none_are_named),
       cmocka_unit_test(metadata_travels_with_the_file),
   };
   return cmocka_run_group_tests_name("api/model", tests, nullptr, nullptr);
