@@ -53,6 +53,11 @@ pub type gf_window_schedule = c_int;
 pub const GF_WINDOWS_ALL: gf_window_schedule = 0;
 pub const GF_WINDOWS_PER_LAYER: gf_window_schedule = 1;
 
+/// How a Grassmann layer weighs the pairs that its offsets make.
+pub type gf_window_weights = c_int;
+pub const GF_WINDOW_WEIGHTS_MEAN: gf_window_weights = 0;
+pub const GF_WINDOW_WEIGHTS_LEARNED: gf_window_weights = 1;
+
 /// Shape of the learning rate after the warm-up.
 pub type gf_schedule = c_int;
 pub const GF_SCHEDULE_COSINE: gf_schedule = 0;
@@ -185,6 +190,8 @@ structs! {
         window_schedule: gf_window_schedule,
         num_windows: i32,
         windows: [i32; GF_MAX_WINDOWS],
+        grassmann_heads: i32,
+        window_weights: gf_window_weights,
     }
 
     /// One parameter.
@@ -316,6 +323,7 @@ extern "C" {
 
     pub fn gf_model_config_init_sized(config: *mut gf_model_config, struct_size: usize,
                                       mixer: gf_mixer);
+    pub fn gf_model_config_grassmann_plus(config: *mut gf_model_config);
     pub fn gf_model_config_count(context: *mut gf_context, config: *const gf_model_config,
                                  tensors: *mut i32, parameters: *mut i64) -> gf_status;
     pub fn gf_model_config_parameter(context: *mut gf_context, config: *const gf_model_config,

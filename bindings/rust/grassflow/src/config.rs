@@ -24,6 +24,16 @@ pub enum WindowSchedule {
     PerLayer,
 }
 
+/// How a Grassmann layer weighs the pairs that its offsets make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WindowWeights {
+    /// Their mean, over the offsets that reach back to a token.
+    Mean,
+    /// A parameter, `offset_weight` [heads, offsets of the layer], which begins as one over the
+    /// number of offsets.
+    Learned,
+}
+
 /// The shape of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelConfig {
@@ -39,7 +49,7 @@ pub struct ModelConfig {
     pub model_dim: i32,
     /// Heads; a divisor of `model_dim` (transformer only).
     pub num_heads: i32,
-    /// Reduced width, at least 2 (Grassmann only).
+    /// Reduced width of each head, at least 2 (Grassmann only).
     pub reduced_dim: i32,
     /// Feed-forward width.
     pub ff_dim: i32,
@@ -51,6 +61,10 @@ pub struct ModelConfig {
     pub window_schedule: WindowSchedule,
     /// Offsets, each at least 1, 64 at most; empty: 1, 2, 4, 8, 12, 16.
     pub windows: Vec<i32>,
+    /// Heads of the Grassmann mixer, each with `reduced_dim` coordinates of its own; 0: 1.
+    pub grassmann_heads: i32,
+    /// How the offsets are weighed (Grassmann only).
+    pub window_weights: WindowWeights,
 }
 
 impl ModelConfig {
@@ -62,6 +76,18 @@ impl ModelConfig {
             Mixer::Transformer => sys::GF_MIXER_TRANSFORMER,
         };
         unsafe { sys::gf_model_config_init_sized(&mut raw, raw.struct_size, mixer) };
+        ModelConfig::from_raw(&raw)
+    }
+
+    /// grassmann+ with the defaults of the Grassmann mixer for all else: four heads of a reduced
+    /// width of 16, twelve offsets from 1 to 64 for every layer, and learned weights. The
+    /// vocabulary stays 0: set it.
+    pub fn grassmann_plus() -> ModelConfig {
+        let mut raw = sized!(gf_model_config);
+        unsafe {
+            sys::gf_model_config_init_sized(&mut raw, raw.struct_size, sys::GF_MIXER_GRASSMANN);
+            sys::gf_model_config_grassmann_plus(&mut raw);
+        }
         ModelConfig::from_raw(&raw)
     }
 
@@ -117,6 +143,11 @@ impl ModelConfig {
                 _ => WindowSchedule::All,
             },
             windows: raw.windows[..windows].to_vec(),
+            grassmann_heads: raw.grassmann_heads,
+            window_weights: match raw.window_weights {
+                sys::GF_WINDOW_WEIGHTS_LEARNED => WindowWeights::Learned,
+                _ => WindowWeights::Mean,
+            },
         }
     }
 
@@ -148,6 +179,11 @@ impl ModelConfig {
         };
         raw.num_windows = self.windows.len() as i32;
         raw.windows[..self.windows.len()].copy_from_slice(&self.windows);
+        raw.grassmann_heads = self.grassmann_heads;
+        raw.window_weights = match self.window_weights {
+            WindowWeights::Mean => sys::GF_WINDOW_WEIGHTS_MEAN,
+            WindowWeights::Learned => sys::GF_WINDOW_WEIGHTS_LEARNED,
+        };
         Ok(raw)
     }
 }

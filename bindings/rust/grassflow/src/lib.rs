@@ -44,7 +44,7 @@ mod native;
 mod tokenizer;
 mod trainer;
 
-pub use config::{Mixer, ModelConfig, WindowSchedule};
+pub use config::{Mixer, ModelConfig, WindowSchedule, WindowWeights};
 pub use context::{Context, ContextOptions, ProfileEntry};
 pub use dataset::{Dataset, DatasetInfo, PairReport, TextFormat, SNLI_CLASSES};
 pub use error::{Error, Result, Status};

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 use grassflow::{
     Context, ContextOptions, Dataset, Error, Mixer, Model, ModelConfig, Outcome, Special, Status,
-    TextFormat, Tokenizer, TrainOptions, Trainer, WindowSchedule,
+    TextFormat, Tokenizer, TrainOptions, Trainer, WindowSchedule, WindowWeights,
 };
 
 const LENGTH: i32 = 16;
@@ -168,6 +168,8 @@ fn a_model_knows_its_configuration() {
     let mut wanted = config(Mixer::Grassmann);
     wanted.window_schedule = WindowSchedule::PerLayer;
     wanted.windows = vec![1, 3];
+    wanted.grassmann_heads = 2;
+    wanted.window_weights = WindowWeights::Learned;
     let model = Model::new(&context, &wanted, 1).unwrap();
     assert_eq!(model.config().unwrap(), wanted);
     let counted: usize = model.parameters().unwrap().iter().map(|p| p.count()).sum();
@@ -179,6 +181,31 @@ fn a_model_knows_its_configuration() {
     assert_fails(Model::new(&context, &wanted, 1), Status::InvalidArgument, "65");
     wanted.windows = vec![0];
     assert_fails(Model::new(&context, &wanted, 1), Status::InvalidArgument, "windows");
+    wanted.windows.clear();
+    wanted.grassmann_heads = -1;
+    assert_fails(Model::new(&context, &wanted, 1), Status::InvalidArgument, "grassmann_heads");
+}
+
+#[test]
+fn grassmann_plus_has_heads_and_learns_its_weights() {
+    let context = context();
+    let plus = ModelConfig { vocab_size: 30522, num_layers: 12, ..ModelConfig::grassmann_plus() };
+    assert_eq!((plus.mixer, plus.grassmann_heads), (Mixer::Grassmann, 4));
+    assert_eq!((plus.reduced_dim, plus.windows.len()), (16, 12));
+    assert_eq!(plus.count_parameters(&context).unwrap(), 17_456_448);
+
+    let small = ModelConfig { vocab_size: 256, model_dim: 16, ff_dim: 32, num_layers: 2, ..plus };
+    let model = Model::new(&context, &small, 1).unwrap();
+    assert_eq!(model.config().unwrap(), small);
+    let name = "blocks.1.grassmann.offset_weight";
+    let parameters = model.parameters().unwrap();
+    assert_eq!(parameters.iter().find(|p| p.name == name).unwrap().shape, [4, 12]);
+    let fresh = model.read_parameter(name).unwrap();
+    assert_eq!(fresh, [1.0 / 12.0; 48]);
+    // Which would move them as well.
+    let undecayed = TrainOptions { weight_decay: 0.0, ..options(1) };
+    losses(&mut Trainer::new(&model, &dataset(&context), &undecayed).unwrap());
+    assert_ne!(model.read_parameter(name).unwrap(), fresh);
 }
 
 #[test]
