@@ -23,7 +23,19 @@ const (
 	WindowsPerLayer WindowSchedule = C.GF_WINDOWS_PER_LAYER
 )
 
-// ModelConfig is the shape of a model. Begin with [NewModelConfig], which knows the defaults.
+// WindowWeights is how a Grassmann layer weighs the pairs that its offsets make.
+type WindowWeights int
+
+const (
+	// MeanWeights: their mean, over the offsets that reach back to a token.
+	MeanWeights WindowWeights = C.GF_WINDOW_WEIGHTS_MEAN
+	// LearnedWeights: a parameter, offset_weight [heads, offsets of the layer], which begins as one
+	// over the number of offsets.
+	LearnedWeights WindowWeights = C.GF_WINDOW_WEIGHTS_LEARNED
+)
+
+// ModelConfig is the shape of a model. Begin with [NewModelConfig] or [NewGrassmannPlusConfig],
+// which know the defaults.
 type ModelConfig struct {
 	Mixer          Mixer
 	VocabSize      int            // V; no default: must be set, at least 1
@@ -31,18 +43,30 @@ type ModelConfig struct {
 	NumLayers      int            // blocks
 	ModelDim       int            // model width
 	NumHeads       int            // a divisor of ModelDim (transformer only)
-	ReducedDim     int            // reduced width, at least 2 (Grassmann only)
+	ReducedDim     int            // reduced width of each head, at least 2 (Grassmann only)
 	FFDim          int            // feed-forward width
 	NumClasses     int            // 0: language model; else the classes of a classifier, 16 at most
 	Dropout        float32        // probability, from 0 to below 1
 	WindowSchedule WindowSchedule // which layer has which of Windows
 	Windows        []int          // offsets, each at least 1, 64 at most; empty: 1, 2, 4, 8, 12, 16
+	GrassmannHeads int            // each with ReducedDim coordinates of its own; 0: 1
+	WindowWeights  WindowWeights  // how the offsets are weighed (Grassmann only)
 }
 
 // NewModelConfig is the defaults of a mixer. The vocabulary stays 0: set it.
 func NewModelConfig(mixer Mixer) ModelConfig {
 	var raw C.gf_model_config
 	C.gf_model_config_init(&raw, C.gf_mixer(mixer))
+	return configFrom(&raw)
+}
+
+// NewGrassmannPlusConfig is grassmann+ with the defaults of [Grassmann] for all else: four heads of
+// a reduced width of 16, twelve offsets from 1 to 64 for every layer, and learned weights. The
+// vocabulary stays 0: set it.
+func NewGrassmannPlusConfig() ModelConfig {
+	var raw C.gf_model_config
+	C.gf_model_config_init(&raw, C.GF_MIXER_GRASSMANN)
+	C.gf_model_config_grassmann_plus(&raw)
 	return configFrom(&raw)
 }
 
@@ -89,6 +113,8 @@ func configFrom(raw *C.gf_model_config) ModelConfig {
 		NumClasses:     int(raw.num_classes),
 		Dropout:        float32(raw.dropout),
 		WindowSchedule: WindowSchedule(raw.window_schedule),
+		GrassmannHeads: int(raw.grassmann_heads),
+		WindowWeights:  WindowWeights(raw.window_weights),
 	}
 	for _, offset := range raw.windows[:raw.num_windows] {
 		config.Windows = append(config.Windows, int(offset))
@@ -111,6 +137,8 @@ func (c *ModelConfig) raw() (C.gf_model_config, error) {
 		dropout:         C.float(c.Dropout),
 		window_schedule: C.gf_window_schedule(c.WindowSchedule),
 		num_windows:     int32Of(len(c.Windows)),
+		grassmann_heads: int32Of(c.GrassmannHeads),
+		window_weights:  C.gf_window_weights(c.WindowWeights),
 	}
 	if len(c.Windows) > len(raw.windows) {
 		return raw, invalidArgument("Windows has %d entries, expected %d at most", len(c.Windows),

@@ -207,30 +207,6 @@ func TestPairsAndClassifiers(t *testing.T) {
 	wantError(t, err, ErrInvalidArgument, "classif")
 }
 
-func TestConfig(t *testing.T) {
-	gf := open(t)
-	config := smallConfig(Grassmann)
-	config.WindowSchedule, config.Windows = WindowsPerLayer, []int{1, 3}
-	model := must(gf.NewModel(config, 1))
-	wantEqual(t, must(model.Config()), config)
-	count := 0
-	for _, parameter := range must(model.Parameters()) {
-		count += parameter.Count()
-	}
-	wantEqual(t, must(gf.CountParameters(config)), count)
-	bytes, training, err := gf.ModelBytes(config, 4, length)
-	if err != nil || bytes < 4*int64(count) || training <= bytes {
-		t.Errorf("%d bytes, %d in training, %v", bytes, training, err)
-	}
-	config.Windows = make([]int, 65)
-	_, err = gf.NewModel(config, 1)
-	wantError(t, err, ErrInvalidArgument, "65")
-	config.Windows = nil
-	config.VocabSize = -1 << 40
-	_, err = gf.NewModel(config, 1)
-	wantError(t, err, ErrInvalidArgument, "vocab_size")
-}
-
 func TestParametersAreArrays(t *testing.T) {
 	model := must(open(t).NewModel(smallConfig(Transformer), 1))
 	const name = "position_embedding.weight"
