@@ -182,7 +182,8 @@ class Pairs(ApiTest):
 
 class Models(ApiTest):
     def test_configuration(self):
-        config = small_config(window_schedule="per-layer", windows=[1, 3])
+        config = small_config(window_schedule="per-layer", windows=[1, 3], grassmann_heads=2,
+                              window_weights="learned")
         model = gf.Model(self.context, config, 1)
         self.assertEqual(model.config, config)
         count = sum(int(np.prod(shape)) for shape in model.parameters().values())
@@ -192,6 +193,23 @@ class Models(ApiTest):
         for windows, named in (([0], "windows"), ([1] * 65, "65")):
             with self.assertRaisesRegex(gf.InvalidArgumentError, named):
                 gf.Model(self.context, small_config(windows=windows))
+        for change, named in (({"grassmann_heads": -1}, "grassmann_heads is -1"),
+                              ({"window_weights": "sum"}, "window_weights is 'sum', .* mean, lea")):
+            with self.assertRaisesRegex(gf.InvalidArgumentError, named):
+                gf.Model(self.context, small_config(**change))
+
+    def test_grassmann_plus(self):
+        plus = gf.ModelConfig.grassmann_plus(30522, num_layers=12)
+        self.assertEqual((plus.mixer, plus.grassmann_heads, plus.reduced_dim, len(plus.windows),
+                          plus.window_weights), ("grassmann", 4, 16, 12, "learned"))
+        self.assertEqual(plus.count_parameters(self.context), 17_456_448)
+        config = gf.ModelConfig.grassmann_plus(256, num_layers=2, model_dim=16, ff_dim=32)
+        model, name = gf.Model(self.context, config, 1), "blocks.1.grassmann.offset_weight"
+        self.assertEqual(model.config, config)
+        fresh = model.read_parameter(name)
+        np.testing.assert_array_equal(fresh, np.full((4, 12), 1 / 12, np.float32))
+        gf.Trainer(model, self.data, few_steps(1, weight_decay=0)).train()
+        self.assertTrue(np.any(model.read_parameter(name) != fresh))
 
     def test_parameters_are_arrays(self):
         model, name = self.model(), "position_embedding.weight"

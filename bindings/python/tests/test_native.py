@@ -112,6 +112,7 @@ class Declarations(unittest.TestCase):
         self.assertEqual({s for s in statuses.values() if s < 0}, set(_errors.BY_STATUS))
         for prefix, choices in (("GF_TEXT_", _native.TEXT_FORMATS), ("GF_MIXER_", _native.MIXERS),
                                 ("GF_WINDOWS_", _native.WINDOW_SCHEDULES),
+                                ("GF_WINDOW_WEIGHTS_", _native.WINDOW_WEIGHTS),
                                 ("GF_SCHEDULE_", _native.SCHEDULES),
                                 ("GF_SNLI_", SNLI)):
             numbers = {name.lower().replace("_", "-"): int(value) for name, value

@@ -14,7 +14,7 @@ from ._context import Context
 from ._dataset import Dataset
 from ._errors import InvalidArgumentError
 from ._handle import Handle, Shared
-from ._native import MIXERS, WINDOW_SCHEDULES, library
+from ._native import MIXERS, WINDOW_SCHEDULES, WINDOW_WEIGHTS, library
 from ._values import (
     Path,
     choice,
@@ -31,7 +31,10 @@ from ._values import (
 
 Mixer = Literal["grassmann", "transformer"]
 WindowSchedule = Literal["all", "per-layer"]
+WindowWeights = Literal["mean", "learned"]
 
+# The fields that name one of several things.
+CHOICES = {"mixer": MIXERS, "window_schedule": WINDOW_SCHEDULES, "window_weights": WINDOW_WEIGHTS}
 DEFAULT: Any = None  # replaced by the library's default of the mixer
 
 
@@ -45,19 +48,30 @@ class ModelConfig:
     num_layers: int = DEFAULT  # blocks
     model_dim: int = DEFAULT  # model width
     num_heads: int = DEFAULT  # a divisor of model_dim (transformer only)
-    reduced_dim: int = DEFAULT  # reduced width, at least 2 (Grassmann only)
+    reduced_dim: int = DEFAULT  # reduced width of each head, at least 2 (Grassmann only)
     ff_dim: int = DEFAULT  # feed-forward width
     num_classes: int = DEFAULT  # 0: language model; else a pair classifier's classes, 16 at most
     dropout: float = DEFAULT  # probability, from 0 to below 1
     window_schedule: WindowSchedule = DEFAULT  # "per-layer": windows divided over the layers
     windows: list[int] = field(default_factory=list)  # offsets, 64 at most; []: 1, 2, 4, 8, 12, 16
+    grassmann_heads: int = DEFAULT  # each with reduced_dim coordinates of its own; 0: 1
+    window_weights: WindowWeights = DEFAULT  # "learned": offset_weight [heads, offsets of a layer]
 
     def __post_init__(self) -> None:
-        raw, mixer = native.ModelConfig(), choice("mixer", self.mixer, MIXERS)
-        library.gf_model_config_init_sized(raw, ctypes.sizeof(raw), mixer)
-        for name, value in _fields_of(raw).items():
+        for name, value in _fields_of(_defaults(self.mixer)).items():
             if getattr(self, name) is DEFAULT:
                 setattr(self, name, value)
+
+    @classmethod
+    def grassmann_plus(cls, vocab_size: int, **others: Any) -> ModelConfig:
+        """grassmann+: four heads of a reduced width of 16, twelve offsets from 1 to 64 for every
+        layer, and learned weights. Other fields are given as to ModelConfig.
+        """
+        raw = _defaults("grassmann")
+        library.gf_model_config_grassmann_plus(raw)
+        fields = _fields_of(raw)
+        fields.update(others, vocab_size=vocab_size)
+        return cls(**fields)
 
     def count_parameters(self, context: Context) -> int:
         """Number of scalars of all parameters; no model is made."""
@@ -76,7 +90,7 @@ class ModelConfig:
 
     def _raw(self) -> native.ModelConfig:
         values = asdict(self)
-        for name, choices in (("mixer", MIXERS), ("window_schedule", WINDOW_SCHEDULES)):
+        for name, choices in CHOICES.items():
             values[name] = choice(name, values[name], choices)
         windows = [whole("windows", offset) for offset in values.pop("windows")]
         if len(windows) > native.GF_MAX_WINDOWS:
@@ -89,12 +103,18 @@ class ModelConfig:
         return raw
 
 
+def _defaults(mixer: str) -> native.ModelConfig:
+    raw = native.ModelConfig()
+    library.gf_model_config_init_sized(raw, ctypes.sizeof(raw), choice("mixer", mixer, MIXERS))
+    return raw
+
+
 def _fields_of(raw: native.ModelConfig) -> dict[str, Any]:
     """The fields of a ModelConfig from C."""
     values = {name: getattr(raw, name) for name, *_ in raw._fields_}
     del values["struct_size"], values["num_windows"]
-    values["mixer"] = name_of(raw.mixer, MIXERS)
-    values["window_schedule"] = name_of(raw.window_schedule, WINDOW_SCHEDULES)
+    for name, choices in CHOICES.items():
+        values[name] = name_of(values[name], choices)
     values["windows"] = list(raw.windows[: raw.num_windows])
     return values
 

@@ -28,6 +28,7 @@ SNLI_CLASSES = ("entailment", "neutral", "contradiction")  # by number
 TEXT_FORMATS = {"plain": 0, "wikitext": 1}
 MIXERS = {"grassmann": 0, "transformer": 1}
 WINDOW_SCHEDULES = {"all": 0, "per-layer": 1}
+WINDOW_WEIGHTS = {"mean": 0, "learned": 1}
 SCHEDULES = {"cosine": 0, "cosine-epoch": 1, "constant": 2}
 
 Ids = ndpointer(np.int32, flags="C_CONTIGUOUS")
@@ -116,6 +117,8 @@ class ModelConfig(ctypes.Structure):
         ("window_schedule", c_int),
         ("num_windows", c_int32),
         ("windows", c_int32 * GF_MAX_WINDOWS),
+        ("grassmann_heads", c_int32),
+        ("window_weights", c_int),
     ]
 
 
@@ -238,6 +241,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "gf_sample_text": (Status, [Handle, c_uint64, c_char_p, c_size_t]),
     "gf_sample_pairs": (Status, [Handle, c_uint64, c_int64, c_char_p, c_size_t, P(c_size_t)]),
     "gf_model_config_init_sized": (None, [P(ModelConfig), c_size_t, c_int]),
+    "gf_model_config_grassmann_plus": (None, [P(ModelConfig)]),
     "gf_model_config_count": (Status, [Handle, P(ModelConfig), P(c_int32), P(c_int64)]),
     "gf_model_config_bytes": (
         Status,
