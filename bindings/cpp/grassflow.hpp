@@ -49,6 +49,12 @@ struct ContextOptions : gf_context_options {
 struct ModelConfig : gf_model_config {
   /** @brief The defaults. @param kind What mixes tokens. */
   explicit ModelConfig(gf_mixer kind) { gf_model_config_init(this, kind); }
+  /** @brief grassmann+: gf_model_config_grassmann_plus() over the defaults. @return Its shape. */
+  static ModelConfig grassmann_plus() {
+    ModelConfig config(GF_MIXER_GRASSMANN);
+    gf_model_config_grassmann_plus(&config);
+    return config;
+  }
 };
 
 /** @brief gf_train_options with the defaults set. @since 0.1 */
@@ -71,6 +77,13 @@ enum class Outcome {
 /** @cond */
 namespace detail {
 
+template <class Struct>
+Struct sized() {
+  Struct value = {};
+  value.struct_size = sizeof value;
+  return value;
+}
+
 // A handle and the context that keeps the texts of its errors.
 template <class T, void (*Free)(T*)>
 class Handle {
@@ -85,6 +98,13 @@ class Handle {
   gf_status check(gf_status status) const {
     if (status < GF_OK) throw Error(status, gf_context_error(context_.get()));
     return status;
+  }
+  // What a getter of the C header writes.
+  template <class Self, class Struct>
+  Struct read(gf_status (*getter)(Self*, Struct*)) const {
+    auto value = sized<Struct>();
+    check(getter(get(), &value));
+    return value;
   }
   T* get() const noexcept { return handle_.get(); }
   const std::shared_ptr<gf_context>& context() const noexcept { return context_; }
@@ -105,13 +125,6 @@ Container filled(typename Container::value_type initial, const Fill& fill) {
   Container values(count, initial);
   fill(values.data(), values.size(), &count);
   return values;
-}
-
-template <class Struct>
-Struct sized() {
-  Struct value = {};
-  value.struct_size = sizeof value;
-  return value;
 }
 
 }  // namespace detail
@@ -178,11 +191,7 @@ class Tokenizer {
   /** @brief Number of ids. @return V. */
   int32_t vocab_size() const { return gf_tokenizer_vocab_size(get()); }
   /** @brief Ids of the tokens that are no text. @return -1 where the vocabulary has none. */
-  gf_special_ids special_ids() const {
-    auto ids = detail::sized<gf_special_ids>();
-    handle_.check(gf_tokenizer_special_ids(get(), &ids));
-    return ids;
-  }
+  gf_special_ids special_ids() const { return handle_.read(gf_tokenizer_special_ids); }
   /** @brief The ids of a text. @param text UTF-8. @param special Whether [CLS] and [SEP] stand
    * around it. @return Ids below V. */
   std::vector<int32_t> encode(std::string_view text, Special special = Special::keep) const {
@@ -244,11 +253,7 @@ class Dataset {
     }));
   }
   /** @brief Its sizes. @return In ids and chunks. */
-  gf_dataset_info info() const {
-    auto info = detail::sized<gf_dataset_info>();
-    handle_.check(gf_dataset_get_info(get(), &info));
-    return info;
-  }
+  gf_dataset_info info() const { return handle_.read(gf_dataset_get_info); }
   /** @brief For calls of the C header. @return Not the caller's to free. */
   gf_dataset* get() const noexcept { return handle_.get(); }
 
@@ -283,11 +288,7 @@ class Model {
     handle_.check(gf_model_save(get(), path.c_str()));
   }
   /** @brief The configuration it was made with. @return A copy. */
-  gf_model_config config() const {
-    auto config = detail::sized<gf_model_config>();
-    handle_.check(gf_model_get_config(get(), &config));
-    return config;
-  }
+  gf_model_config config() const { return handle_.read(gf_model_get_config); }
   /** @brief Attaches a text that checkpoints carry. @param key Its name. @param value The text;
    * NULL removes it. */
   void set_metadata(const std::string& key, const char* value) {
@@ -375,11 +376,7 @@ class Trainer {
     return Outcome::complete;
   }
   /** @brief Where training stands; waits for steps that are queued. @return A copy. */
-  gf_train_state state() const {
-    auto state = detail::sized<gf_train_state>();
-    handle_.check(gf_trainer_get_state(get(), &state));
-    return state;
-  }
+  gf_train_state state() const { return handle_.read(gf_trainer_get_state); }
   /** @brief gf_checkpoint_save(). @param path The file. */
   void save(const std::filesystem::path& path) const {
     handle_.check(gf_checkpoint_save(get(), path.c_str()));

@@ -108,6 +108,25 @@ void parameters_are_arrays(void**) {
   assert_true(read == values);
 }
 
+void grassmann_plus_learns_the_weights_of_its_offsets(void**) {
+  ModelConfig config = ModelConfig::grassmann_plus();
+  assert_true(config.mixer == GF_MIXER_GRASSMANN && config.grassmann_heads == 4);
+  assert_true(config.num_windows == 12 && config.window_weights == GF_WINDOW_WEIGHTS_LEARNED);
+  config.vocab_size = 256, config.model_dim = 16, config.ff_dim = 32, config.num_layers = 2;
+  const Context context;
+  Model model(context, config, 1);
+  assert_int_equal(model.config().reduced_dim, 16);
+  const char* name = "blocks.1.grassmann.offset_weight";
+  std::vector<float> fresh(4 * 12), trained = fresh;
+  model.read_parameter(name, fresh);
+  assert_true(fresh == std::vector<float>(48, 1.0f / 12));
+  TrainOptions options;
+  options.weight_decay = 0;  // which would move them as well
+  Trainer(model, sample(context), options).step();
+  model.read_parameter(name, trained);
+  assert_true(trained != fresh);
+}
+
 void training_is_watched_cancelled_and_goes_on(void**) {
   const Context context;
   const Dataset dataset = sample(context);
@@ -184,6 +203,7 @@ int main() {
       cmocka_unit_test(errors_are_exceptions_with_the_librarys_text),
       cmocka_unit_test(text_goes_to_ids_and_back),
       cmocka_unit_test(parameters_are_arrays),
+      cmocka_unit_test(grassmann_plus_learns_the_weights_of_its_offsets),
       cmocka_unit_test(training_is_watched_cancelled_and_goes_on),
       cmocka_unit_test(models_are_saved_and_loaded),
       cmocka_unit_test(a_profile_lists_operations),
