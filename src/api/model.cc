@@ -56,7 +56,7 @@ void gf_model_config_init_sized(gf_model_config* config, size_t struct_size, gf_
 }
 
 void gf_model_config_grassmann_plus(gf_model_config* config) {
-  set_grassmann_plus(*config);
+  if (config) set_grassmann_plus(*config);
 }
 
 gf_status gf_model_config_count(gf_context* context, const gf_model_config* config,

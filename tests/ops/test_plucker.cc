@@ -1,5 +1,7 @@
 #include "reference/plucker.h"
 
+#include <functional>
+
 #include "support/op_test.h"
 #include "support/support.h"
 
@@ -72,63 +74,71 @@ std::vector<int32_t> plus_offsets() {
   return {1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64};
 }
 
-// Of all, whatever z is held as.
-std::vector<Case> all_cases() {
-  const std::vector<int32_t> published = {1, 2, 4, 8, 12, 16};
-  uint64_t seed = 0;
-  const auto z = [&](int64_t rows, int64_t cols) { return random_matrix(++seed, rows, cols); };
+// Makes a z of its own for each case.
+using Random = std::function<Matrix(int64_t rows, int64_t cols)>;
+
+const std::vector<int32_t> kPublished = {1, 2, 4, 8, 12, 16};
+
+// One head and the mean, at shapes that reach every branch.
+std::vector<Case> cases_of_one_head(const Random& z) {
   return {
-      {"one token", 1, 1, 5, 3, 0, published, z(1, 5)},
-      {"three tokens", 3, 3, 5, 16, 1, published, z(9, 5)},
+      {"one token", 1, 1, 5, 3, 0, kPublished, z(1, 5)},
+      {"three tokens", 3, 3, 5, 16, 1, kPublished, z(9, 5)},
       {"shorter than every offset", 2, 3, 5, 7, 1, {4, 8, 3}, z(6, 5)},
       {"no offset of 1", 3, 17, 8, 5, 0, {5, 3, 40}, z(51, 8)},
       {"an offset that stands twice", 2, 20, 6, 9, 2, {2, 1, 2, 2}, z(40, 6)},
       {"one offset", 2, 128, 32, 33, 0, {16}, z(256, 32)},
       {"two coordinates", 2, 17, 2, 5, 1, {1, 2}, tiny_tokens(z(34, 2))},
-      {"three coordinates", 2, 17, 3, 5, 0, published, z(34, 3)},
-      {"the study's width", 1, 128, 32, 256, 0, published, z(128, 32)},
-      {"wide", 1, 40, 64, 16, 3, published, z(40, 64)},
-      {"long", 1, 1000, 5, 16, 0, published, z(1000, 5)},
-      {"several long", 3, 256, 7, 16, 0, published, z(768, 7)},
-      {"zero tokens", 2, 17, 6, 8, 0, published, zero_tokens(z(34, 6))},
-      {"around the floor", 2, 30, 8, 8, 0, published, tiny_tokens(z(60, 8))},
-      {"equal tokens", 1, 17, 8, 8, 0, published, parallel_tokens(z(17, 8), 17, 0)},
-      {"nearly parallel, 1e-2", 2, 30, 32, 16, 0, published, parallel_tokens(z(60, 32), 30, 1e-2)},
-      {"nearly parallel, 1e-4", 2, 30, 32, 16, 0, published, parallel_tokens(z(60, 32), 30, 1e-4)},
-      {"nearly parallel, 1e-6", 2, 30, 32, 16, 0, published, parallel_tokens(z(60, 32), 30, 1e-6)},
-      {"long, the study's z", 1, 1000, 32, 16, 0, published, z(1000, 32), gf_test::kGpuOnly},
-      {"study, one token", 385, 1, 32, 256, 0, published, z(385, 32), gf_test::kGpuOnly},
-      {"study, three tokens", 129, 3, 32, 256, 0, published, z(387, 32), gf_test::kGpuOnly},
-      {"study, 17 tokens", 23, 17, 32, 256, 0, published, z(391, 32), gf_test::kGpuOnly},
-      {"study, 385 tokens", 1, 385, 32, 256, 0, published, z(385, 32), gf_test::kGpuOnly},
-      {"study, rows apart", 3, 128, 32, 256, 256, published, z(384, 32), gf_test::kGpuOnly},
-      {"study, odd rows", 3, 128, 32, 256, 1, published, z(384, 32), gf_test::kGpuOnly},
+      {"three coordinates", 2, 17, 3, 5, 0, kPublished, z(34, 3)},
+      {"the study's width", 1, 128, 32, 256, 0, kPublished, z(128, 32)},
+      {"wide", 1, 40, 64, 16, 3, kPublished, z(40, 64)},
+      {"long", 1, 1000, 5, 16, 0, kPublished, z(1000, 5)},
+      {"several long", 3, 256, 7, 16, 0, kPublished, z(768, 7)},
+      {"zero tokens", 2, 17, 6, 8, 0, kPublished, zero_tokens(z(34, 6))},
+      {"around the floor", 2, 30, 8, 8, 0, kPublished, tiny_tokens(z(60, 8))},
+      {"equal tokens", 1, 17, 8, 8, 0, kPublished, parallel_tokens(z(17, 8), 17, 0)},
+      {"nearly parallel, 1e-2", 2, 30, 32, 16, 0, kPublished, parallel_tokens(z(60, 32), 30, 1e-2)},
+      {"nearly parallel, 1e-4", 2, 30, 32, 16, 0, kPublished, parallel_tokens(z(60, 32), 30, 1e-4)},
+      {"nearly parallel, 1e-6", 2, 30, 32, 16, 0, kPublished, parallel_tokens(z(60, 32), 30, 1e-6)},
+  };
+}  // namespace
+
+// The same at the shapes that a GPU has kernels of its own for.
+std::vector<Case> cases_of_the_study(const Random& z) {
+  return {
+      {"long, the study's z", 1, 1000, 32, 16, 0, kPublished, z(1000, 32), gf_test::kGpuOnly},
+      {"study, one token", 385, 1, 32, 256, 0, kPublished, z(385, 32), gf_test::kGpuOnly},
+      {"study, three tokens", 129, 3, 32, 256, 0, kPublished, z(387, 32), gf_test::kGpuOnly},
+      {"study, 17 tokens", 23, 17, 32, 256, 0, kPublished, z(391, 32), gf_test::kGpuOnly},
+      {"study, 385 tokens", 1, 385, 32, 256, 0, kPublished, z(385, 32), gf_test::kGpuOnly},
+      {"study, rows apart", 3, 128, 32, 256, 256, kPublished, z(384, 32), gf_test::kGpuOnly},
+      {"study, odd rows", 3, 128, 32, 256, 1, kPublished, z(384, 32), gf_test::kGpuOnly},
       {"study, one offset", 5, 77, 32, 256, 0, {1}, z(385, 32), gf_test::kGpuOnly},
       {"study, far offsets", 2, 256, 32, 256, 0, {64, 127, 200}, z(512, 32), gf_test::kGpuOnly},
       {"study, many offsets", 2, 128, 32, 256, 8, many_offsets(), z(256, 32), gf_test::kGpuOnly},
-      {"study, zero tokens", 3, 128, 32, 256, 0, published, zero_tokens(z(384, 32)),
+      {"study, zero tokens", 3, 128, 32, 256, 0, kPublished, zero_tokens(z(384, 32)),
        gf_test::kGpuOnly},
-      {"study, nearly parallel", 3, 128, 32, 256, 0, published,
+      {"study, nearly parallel", 3, 128, 32, 256, 0, kPublished,
        parallel_tokens(z(384, 32), 128, 1e-2), gf_test::kGpuOnly},
+      {"wide and long", 3, 129, 64, 256, 0, kPublished, z(387, 64),
+       gf_test::kGpuOnly | gf_test::kLarge},
+      {"a batch of the study", 32, 128, 32, 256, 0, kPublished, z(4096, 32),
+       gf_test::kGpuOnly | gf_test::kLarge},
+  };
+}
+
+// Several heads, learned weights, and both.
+std::vector<Case> cases_of_heads(const Random& z) {
+  return {
       {"heads", 2, 20, 3, 5, 1, {1, 2, 5}, z(40, 12), gf_test::kAlways, 4},
       {"learned", 2, 20, 6, 9, 2, {5, 1, 2, 2, 30}, z(40, 6), gf_test::kAlways, 1, true},
-      {"heads, learned", 3, 17, 16, 24, 0, published, z(51, 64), gf_test::kAlways, 4, true},
-      {"two heads, learned, no offset of 1",
-       2,
-       20,
-       5,
-       7,
-       3,
-       {4, 3},
-       z(40, 10),
-       gf_test::kAlways,
-       2,
-       true},
-      {"heads, learned, zero tokens", 2, 17, 6, 8, 0, published, zero_tokens(z(34, 18)),
+      {"heads, learned", 3, 17, 16, 24, 0, kPublished, z(51, 64), gf_test::kAlways, 4, true},
+      {"heads, no offset of 1", 2, 20, 5, 7, 3, {4, 3}, z(40, 10), gf_test::kAlways, 2, true},
+      {"heads, learned, zero tokens", 2, 17, 6, 8, 0, kPublished, zero_tokens(z(34, 18)),
        gf_test::kAlways, 3, true},
-      {"heads, learned, around the floor", 2, 30, 8, 8, 0, published, tiny_tokens(z(60, 16)),
+      {"heads, learned, around the floor", 2, 30, 8, 8, 0, kPublished, tiny_tokens(z(60, 16)),
        gf_test::kAlways, 2, true},
-      {"heads, learned, nearly parallel", 2, 30, 16, 16, 0, published,
+      {"heads, learned, nearly parallel", 2, 30, 16, 16, 0, kPublished,
        parallel_tokens(z(60, 32), 30, 1e-2), gf_test::kAlways, 2, true},
       {"plus", 3, 128, 16, 256, 0, plus_offsets(), z(384, 64), gf_test::kGpuOnly, 4, true},
       {"plus, odd rows", 3, 77, 16, 256, 1, plus_offsets(), z(231, 64), gf_test::kGpuOnly, 4, true},
@@ -136,18 +146,25 @@ std::vector<Case> all_cases() {
        true},
       {"plus, mean", 5, 17, 16, 256, 0, plus_offsets(), z(85, 64), gf_test::kGpuOnly, 4},
       {"plus, one token", 9, 1, 16, 256, 0, plus_offsets(), z(9, 64), gf_test::kGpuOnly, 4, true},
-      {"study, learned", 3, 129, 32, 256, 0, published, z(387, 32), gf_test::kGpuOnly, 1, true},
+      {"study, learned", 3, 129, 32, 256, 0, kPublished, z(387, 32), gf_test::kGpuOnly, 1, true},
       {"study, learned, many offsets", 2, 128, 32, 256, 8, many_offsets(), z(256, 32),
        gf_test::kGpuOnly, 1, true},
-      {"study's width, two heads", 2, 65, 32, 128, 0, published, z(130, 64), gf_test::kGpuOnly, 2,
+      {"study's width, two heads", 2, 65, 32, 128, 0, kPublished, z(130, 64), gf_test::kGpuOnly, 2,
        true},
       {"a batch of plus", 16, 256, 16, 256, 0, plus_offsets(), z(4096, 64),
        gf_test::kGpuOnly | gf_test::kLarge, 4, true},
-      {"wide and long", 3, 129, 64, 256, 0, published, z(387, 64),
-       gf_test::kGpuOnly | gf_test::kLarge},
-      {"a batch of the study", 32, 128, 32, 256, 0, published, z(4096, 32),
-       gf_test::kGpuOnly | gf_test::kLarge},
   };
+}
+
+// Of all, whatever z is held as.
+std::vector<Case> all_cases() {
+  uint64_t seed = 0;
+  const Random z = [&](int64_t rows, int64_t cols) { return random_matrix(++seed, rows, cols); };
+  std::vector<Case> all;
+  for (const auto& some : {cases_of_one_head(z), cases_of_the_study(z), cases_of_heads(z)}) {
+    all.insert(all.end(), some.begin(), some.end());
+  }
+  return all;
 }
 
 std::vector<Case> cases() {
