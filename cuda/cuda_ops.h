@@ -45,11 +45,11 @@ class CudaOps final : public Ops {
   void attention_backward(const Act& dout, const Act& qkv, const Act& out, const Mat& lse,
                           int64_t sequences, int64_t length, int64_t heads,
                           const Act& dqkv) override;
-  void plucker(const Act& z, int64_t sequences, int64_t length, std::span<const int32_t> windows,
+  void plucker(const Act& z, int64_t sequences, int64_t length, const Windows& windows,
                const Linear& layer, const Act& p, const Act& g) override;
   void plucker_backward(const Act& dg, const Act& z, int64_t sequences, int64_t length,
-                        std::span<const int32_t> windows, const Linear& layer, const Act& p,
-                        const Act& dp, const Act& dz) override;
+                        const Windows& windows, const Linear& layer, const Act& p, const Act& dp,
+                        const Act& dz) override;
   void gate_add_norm(const Mat& x, const Act& hg, const Act& gate, const Norm& inner,
                      const Dropout& dropout, const Norm& outer, const Mat& x_out,
                      const Mat& inner_stats, const Mat& outer_stats, const Act& h_out) override;

@@ -59,14 +59,13 @@ int64_t bias_parts(Gpu& gpu, const Act& dg, const Offsets& offsets, float* parts
 
 }  // namespace
 
-void CudaOps::plucker(const Act& z, int64_t sequences, int64_t length,
-                      std::span<const int32_t> windows, const Linear& layer, const Act& p,
-                      const Act& g) {
+void CudaOps::plucker(const Act& z, int64_t sequences, int64_t length, const Windows& windows,
+                      const Linear& layer, const Act& p, const Act& g) {
   const Range range(device_, "plucker");
   const Offsets offsets(z, length, windows);
   if (wedge_product(gpu_, z, offsets, layer, g)) return;
   wedge(gpu_, z, offsets, p);
-  products_->run(p, transposed(layer.weight.act), g, false, layer.bias.value.data);
+  products_->run(p, transposed(layer.weight.act), g, layer.bias);
   const int64_t without = rows_without(offsets);
   with_element(g, [&](auto element) {
     using T = decltype(element);
@@ -76,22 +75,26 @@ void CudaOps::plucker(const Act& z, int64_t sequences, int64_t length,
 }
 
 void CudaOps::plucker_backward(const Act& dg, const Act& z, int64_t, int64_t length,
-                               std::span<const int32_t> windows, const Linear& layer, const Act& p,
+                               const Windows& windows, const Linear& layer, const Act& p,
                                const Act& dp, const Act& dz) {
   const Range range(device_, "plucker_backward");
   const Offsets offsets(z, length, windows);
   float* du = gpu_.scratch<float>((1 + offsets.count) * z.rows * z.cols);
-  const PairGradients pairs = {du, du + z.rows * z.cols};
+  float* da = nullptr;
+  if (windows.is_learned()) da = gpu_.kept<float>(int64_t{offsets.count} * offsets.rows);
+  const PairGradients pairs = {du, du + z.rows * z.cols, da};
   float* parts = gpu_.kept<float>(kMaxParts * dg.cols);  // of the bias gradient
   int64_t count = wedge_product_backward(gpu_, dg, z, offsets, layer, p, pairs, parts);
   if (count == 0) {
-    count = bias_parts(gpu_, dg, offsets, parts);
     products_->run(dg, layer.weight.act, dp);
-    wedge_backward(gpu_, z, offsets, dp, pairs);
-    wedge(gpu_, z, offsets, p);
+    wedge_backward(gpu_, z, offsets, dp, p, pairs);
   }
   wedge_gather(gpu_, offsets, pairs, dz);
-  gpu_.beside([&] { sum_parts(gpu_, parts, count, 1, dg.cols, {{layer.bias.grad.data}}); });
+  gpu_.beside([&] {
+    if (count == 0) count = bias_parts(gpu_, dg, offsets, parts);
+    sum_parts(gpu_, parts, count, 1, dg.cols, {{layer.bias.grad.data}});
+    if (da != nullptr) wedge_weights(gpu_, offsets, da, windows.weight.grad);
+  });
   parameter_gradients(dg, p, layer, nullptr);
 }
 

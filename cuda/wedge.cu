@@ -1,161 +1,191 @@
 #include "wedge.cuh"
 
 #include <algorithm>
+#include <bit>
+#include <numeric>
 
 namespace gf::cuda {
 namespace {
 
-// At r = 32 a warp takes eight tokens, four lanes each; at any other r, or where rows are not
-// aligned, one token. What the tokens of a warp share lies in shared memory: for every token its
-// rows u, w and y, which all lanes read, and in a SharedRow's case the workspace rows behind them.
-//
-// At the study's shape in bf16 (M = 4096, r = 32, six offsets) `wedge` reads 0.26 MB and writes 4.1
-// MB, `wedge_backward` reads 4.3 MB and writes 3.7 MB, `wedge_gather` reads 3.7 MB and writes 0.26
-// MB: 1 µs or less each, so that the launch and the latency of a chain of loads decide.
+// Wedges of rows of any r: a warp takes a row, which lies in shared memory with what is made of it.
 
 constexpr int kMaxWarps = 4;
 constexpr size_t kDefaultShared = size_t{48} << 10;
 
-template <class Row>
-constexpr int kTokens = kWarp / Row::kLanes;
+// Rows of shared memory that a warp has.
+enum Place { kU, kW, kY, kE = kY + 2, kDv, kPlaces };
 
-constexpr int kTokenRows = 4;  // u | w | y, which is two
+__device__ __forceinline__ int lane() {
+  return static_cast<int>(threadIdx.x) % kWarp;
+}
 
-// Rows of shared memory a warp has: those of its tokens, and e and dv of a SharedRow.
-template <class Row>
-constexpr int kRows = std::is_same_v<Row, SharedRow> ? kTokenRows + 2 : kTokenRows* kTokens<Row>;
-
-// The place of a warp's k-th row of floats.
-template <class Row>
-__device__ __forceinline__ float* shared_row(int k, int r) {
+__device__ __forceinline__ SharedRow shared_row(int place, int r) {
   extern __shared__ __align__(16) float shared[];
   const int warp = static_cast<int>(threadIdx.x) / kWarp;
-  return shared + static_cast<int64_t>(warp * kRows<Row> + k) * r;
+  return {shared + static_cast<int64_t>(warp * kPlaces + place) * r, r};
 }
 
-template <class Row>
-__device__ __forceinline__ Row make_row(int k, int r) {
-  if constexpr (std::is_same_v<Row, SharedRow>) {
-    return {shared_row<Row>(k, r), r};
-  } else {
-    return {};
-  }
+// Of this warp.
+__device__ __forceinline__ int own_row() {
+  return static_cast<int>((blockIdx.x * blockDim.x + threadIdx.x) / kWarp);
 }
 
-template <class Row>
-__device__ __forceinline__ int first_token() {
-  const int warp = static_cast<int>(threadIdx.x) / kWarp, warps = blockDim.x / kWarp;
-  return (static_cast<int>(blockIdx.x) * warps + warp) * kTokens<Row>;
-}
-
-// The token of this thread among those of its warp.
-template <class Row>
-__device__ __forceinline__ int own_token() {
-  return static_cast<int>(threadIdx.x) % kWarp / Row::kLanes;
-}
-
-// Calls body(row, u | w | y) for each token of this warp, with u and w in place.
-template <class Row, class T, class Body>
-__device__ __forceinline__ void for_tokens(const T* z, int64_t ld, const Offsets& offsets,
-                                           const Body& body) {
-  const int r = offsets.reduced, first = first_token<Row>(), token = own_token<Row>();
-  Row u = make_row<Row>(0, r), w = make_row<Row>(1, r), e = make_row<Row>(kTokenRows, r);
-  look_back<1>(z, ld, offsets, min(first + token, offsets.rows - 1), u, w, e);
-  if constexpr (!std::is_same_v<Row, SharedRow>) {
-    u.store(shared_row<Row>(kTokenRows * token, r));
-    w.store(shared_row<Row>(kTokenRows * token + 1, r));
-  }
-  __syncwarp();
-  for (int i = 0; i < kTokens<Row> && first + i < offsets.rows; ++i) {
-    body(first + i, shared_row<Row>(kTokenRows * i, r));
-  }
-}
-
-template <class Row, class T>
-__global__ void wedge_kernel(const T* z, int64_t ldz, const __grid_constant__ Offsets offsets, T* p,
-                             int64_t ldp) {
-  wait_for_inputs();
-  const int r = offsets.reduced, lane = static_cast<int>(threadIdx.x) % kWarp;
-  for_tokens<Row>(z, ldz, offsets, [&](int row, const float* u) {
-    const float* w = u + r;
-    T* to = p + row * ldp;
-    for (int i = 0; i < r; to += r - ++i) {
-      for (int j = i + 1 + lane; j < r; j += kWarp) {
-        to[j - i - 1] = from_float<T>(fmaf(u[i], w[j], -u[j] * w[i]));
-      }
-    }
-  });
-}
-
-template <class Row, class T>
-__global__ void backward_kernel(const T* z, int64_t ldz, const __grid_constant__ Offsets offsets,
-                                const T* dp, int64_t lddp, const PairGradients to) {
-  wait_for_inputs();
-  const int r = offsets.reduced, lane = static_cast<int>(threadIdx.x) % kWarp;
-  for_tokens<Row>(z, ldz, offsets, [&](int row, float* u) {
-    const float* w = u + r;
-    float* y = u + 2 * r;
-    const T* from = dp + row * lddp;
-    for (int i = lane; i < r; i += kWarp) {
-      float du = 0, dw = 0;
-      for (int j = 0; j < r; ++j) {
-        const int low = min(i, j), high = max(i, j);
-        if (low == high) continue;
-        const float x = to_float(from[low * (2 * r - low - 1) / 2 + high - low - 1]);
-        const float P = i < j ? x : -x;
-        du = fmaf(P, w[j], du);
-        dw = fmaf(-P, u[j], dw);
-      }
-      y[i] = du;
-      y[r + i] = dw;
-    }
-  });
-  __syncwarp();
-  const int token = own_token<Row>(), row = first_token<Row>() + token;
-  Row u = make_row<Row>(0, r), du = make_row<Row>(1, r);
-  Row e[Row::kAtOnce] = {make_row<Row>(kTokenRows, r)};
-  Row dv[Row::kAtOnce] = {make_row<Row>(kTokenRows + 1, r)};
-  pass_back<1>(z, ldz, offsets, min(row, offsets.rows - 1), row < offsets.rows,
-               shared_row<Row>(kTokenRows * token + 2, r), to, u, e, dv, du);
-}
-
-constexpr int kGatherRows = 8;  // of a block, a warp each
-
+// Where each row's coordinates begin, its head's behind those of the heads before.
 template <class T>
-__global__ void __launch_bounds__(kGatherRows* kWarp)
+struct Coordinates {
+  T* data;
+  int64_t ld;
+
+  __device__ __forceinline__ T* of(int token, int head, int r) const {
+    return data + token * ld + static_cast<int64_t>(head) * (r * (r - 1) / 2);
+  }
+};
+
+// p of a row, whose u and w are in place.
+template <class T>
+__device__ __forceinline__ void put_wedge(int r, T* to) {
+  const float *u = shared_row(kU, r).v, *w = shared_row(kW, r).v;
+  for (int i = 0; i < r; to += r - ++i) {
+    for (int j = i + 1 + lane(); j < r; j += kWarp) {
+      to[j - i - 1] = from_float<T>(fmaf(u[i], w[j], -u[j] * w[i]));
+    }
+  }
+}
+
+// P w | Pᵀ u of such a row.
+template <class T>
+__device__ __forceinline__ void contract(int r, const T* dp) {
+  const float *u = shared_row(kU, r).v, *w = shared_row(kW, r).v;
+  float* y = shared_row(kY, r).v;
+  for (int i = lane(); i < r; i += kWarp) {
+    float du = 0, dw = 0;
+    for (int j = 0; j < r; ++j) {
+      const int low = min(i, j), high = max(i, j);
+      if (low == high) continue;
+      const float x = to_float(dp[low * (2 * r - low - 1) / 2 + high - low - 1]);
+      const float P = i < j ? x : -x;
+      du = fmaf(P, w[j], du);
+      dw = fmaf(-P, u[j], dw);
+    }
+    y[i] = du;
+    y[r + i] = dw;
+  }
+}
+
+template <bool kLearned, class T>
+__global__ void wedge_kernel(const T* z, int64_t ldz, const __grid_constant__ Offsets offsets,
+                             const Coordinates<T> p) {
+  wait_for_inputs();
+  const int r = offsets.reduced, row = own_row();
+  if (row >= offsets.rows) return;  // all of a warp
+  const int token = row / offsets.heads, head = row % offsets.heads;
+  const Past<T> past(z, ldz, offsets, token, head);
+  SharedRow u = shared_row(kU, r), w = shared_row(kW, r), e = shared_row(kE, r);
+  look_back<1, kLearned>(past, offsets, u, w, e);
+  __syncwarp();
+  put_wedge(r, p.of(token, head, r));
+}
+
+template <bool kLearned, class T>
+__global__ void backward_kernel(const T* z, int64_t ldz, const __grid_constant__ Offsets offsets,
+                                const Coordinates<const T> dp, const Coordinates<T> p,
+                                const PairGradients to) {
+  wait_for_inputs();
+  const int r = offsets.reduced, row = own_row();
+  if (row >= offsets.rows) return;  // all of a warp
+  const int token = row / offsets.heads, head = row % offsets.heads;
+  const Past<T> past(z, ldz, offsets, token, head);
+  SharedRow u = shared_row(kU, r), w = shared_row(kW, r);
+  SharedRow e[] = {shared_row(kE, r)}, dv[] = {shared_row(kDv, r)};
+  look_back<1, kLearned>(past, offsets, u, w, e[0]);
+  __syncwarp();
+  put_wedge(r, p.of(token, head, r));
+  contract(r, dp.of(token, head, r));
+  __syncwarp();
+  // What is in the places of u and w is wanted no more.
+  pass_back<1, kLearned>(past, offsets, row, head * (offsets.rows / offsets.heads) + token, true,
+                         shared_row(kY, r).v, to, u, e, dv, w);
+}
+
+// A thread takes kWide coordinates of a row at a time, threadIdx.y is the row among the block's.
+constexpr int kGatherThreads = 256;
+
+template <int kWide>
+struct Wide {
+  float v[kWide];
+
+  __device__ __forceinline__ void add(const float* from) {
+    if constexpr (kWide == 4) {
+      const float4 x = *reinterpret_cast<const float4*>(from);
+      v[0] += x.x, v[1] += x.y, v[2] += x.z, v[3] += x.w;
+    } else {
+      v[0] += *from;
+    }
+  }
+  __device__ __forceinline__ void store(float* to) const {
+    if constexpr (kWide == 4) {
+      *reinterpret_cast<float4*>(to) = make_float4(v[0], v[1], v[2], v[3]);
+    } else {
+      *to = v[0];
+    }
+  }
+  __device__ __forceinline__ void store(bf16* to) const {
+    if constexpr (kWide == 4) {
+      *reinterpret_cast<uint2*>(to) = make_uint2(pack2(v[0], v[1]), pack2(v[2], v[3]));
+    } else {
+      *to = from_float<bf16>(v[0]);
+    }
+  }
+};
+
+// dv is read once: at the study's shape (M = 4096, r = 32, six offsets) 3.1 MB, 1 µs. Of four heads
+// of r = 16 and 12 offsets it is 12.6 MB at M = 4096, which the L2 cache still has, and 101 MB, 34
+// µs, at M = 32768.
+template <int kWide, class T>
+__global__ void __launch_bounds__(kGatherThreads)
     gather_kernel(const __grid_constant__ Offsets offsets, const PairGradients from, T* dz,
                   int64_t ld) {
   wait_for_inputs();
-  const int r = offsets.reduced, lane = static_cast<int>(threadIdx.x) % kWarp;
-  const int row = static_cast<int>(blockIdx.x) * kGatherRows + threadIdx.x / kWarp;
+  const int r = offsets.reduced, heads = offsets.heads;
+  const int row = static_cast<int>(blockIdx.x * blockDim.y + threadIdx.y);
   if (row >= offsets.rows) return;
-  const int after = offsets.length - offsets.position(row);
-  for (int j = lane; j < r; j += kWarp) {
-    const int64_t at = int64_t{row} * r + j;
-    float sum = from.du[at];
+  const int token = row / heads, head = row - token * heads;
+  const int after = offsets.length - offsets.position(token);
+  for (int j = static_cast<int>(threadIdx.x) * kWide; j < r; j += blockDim.x * kWide) {
+    Wide<kWide> sum = {};
+    sum.add(from.du + int64_t{row} * r + j);
 #pragma unroll 6
     for (int k = 0; k < offsets.count; ++k) {
       const int offset = offsets.at[k];
-      const float* dv = from.dv + (int64_t{k} * offsets.rows + offset) * r;
-      sum += offset < after ? dv[at] : 0.0f;
+      const int64_t by = int64_t{k} * offsets.rows + row + int64_t{offset} * heads;
+      if (offset < after) sum.add(from.dv + by * r + j);
     }
-    dz[row * ld + j] = from_float<T>(sum);
+    sum.store(dz + token * ld + head * r + j);
   }
 }
 
-template <class Body>
-void with_row(bool is_aligned, const Offsets& offsets, const Body& body) {
-  if (is_aligned && offsets.reduced == LaneRow::kLanes * kVector) {
-    body(LaneRow());
-  } else {
-    body(SharedRow());
-  }
+constexpr int kSumThreads = 512;
+
+// A block adds up one weight's da over the tokens. Of four heads and 12 offsets 48 blocks read 0.8
+// MB at M = 4096 and 6.3 MB at M = 32768, 131 KB each, some 3 µs beside what follows.
+__global__ void __launch_bounds__(kSumThreads)
+    weights_kernel(const __grid_constant__ Offsets offsets, const float* da, float* weight) {
+  wait_for_inputs();
+  const int k = static_cast<int>(blockIdx.x), head = static_cast<int>(blockIdx.y);
+  const int tokens = offsets.rows / offsets.heads;
+  const float* from = da + (int64_t{k} * offsets.heads + head) * tokens;
+  float sum = 0;
+#pragma unroll 8
+  for (int i = static_cast<int>(threadIdx.x); i < tokens; i += kSumThreads) sum += from[i];
+  const double total = block_sum<kSumThreads>(sum);
+  if (threadIdx.x != 0) return;
+  weight[int64_t{head} * offsets.count + offsets.listed[k]] = static_cast<float>(total);
 }
 
-template <class Row, class... Parameters, class... Arguments>
+template <class... Parameters, class... Arguments>
 void launch_rows(Gpu& gpu, const char* what, const Offsets& offsets, void (*kernel)(Parameters...),
                  Arguments&&... arguments) {
-  const size_t warp_bytes = sizeof(float) * static_cast<size_t>(kRows<Row> * offsets.reduced);
+  const size_t warp_bytes = sizeof(float) * static_cast<size_t>(kPlaces * offsets.reduced);
   const int warps = static_cast<int>(std::clamp<size_t>(kDefaultShared / warp_bytes, 1, kMaxWarps));
   const size_t bytes = warp_bytes * static_cast<size_t>(warps);
   if (bytes > kDefaultShared) {
@@ -163,57 +193,80 @@ void launch_rows(Gpu& gpu, const char* what, const Offsets& offsets, void (*kern
                                static_cast<int>(bytes)),
           what);
   }
-  launch(gpu, what, kernel,
-         static_cast<unsigned>(ceil_div(offsets.rows, int64_t{warps} * kTokens<Row>)),
+  launch(gpu, what, kernel, static_cast<unsigned>(ceil_div(offsets.rows, warps)),
          static_cast<unsigned>(warps * kWarp), bytes, std::forward<Arguments>(arguments)...);
+}
+
+template <int kWide>
+void launch_gather(Gpu& gpu, const Offsets& offsets, const PairGradients& from, const Act& dz) {
+  const unsigned lanes = std::min(
+      std::bit_ceil(static_cast<unsigned>(ceil_div(offsets.reduced, kWide))), unsigned{kWarp});
+  const unsigned rows = kGatherThreads / lanes;
+  with_element(dz, [&](auto element) {
+    using T = decltype(element);
+    launch(gpu, "wedge_gather", gather_kernel<kWide, T>,
+           static_cast<unsigned>(ceil_div(offsets.rows, rows)), dim3(lanes, rows), 0, offsets, from,
+           data<T>(dz), dz.ld);
+  });
 }
 
 }  // namespace
 
-Offsets::Offsets(const Act& z, int64_t sequence_length, std::span<const int32_t> windows)
-    : rows(static_cast<int32_t>(z.rows)),
+Offsets::Offsets(const Act& z, int64_t sequence_length, const Windows& windows)
+    : rows(static_cast<int32_t>(z.rows * windows.heads)),
       length(static_cast<int32_t>(sequence_length)),
-      reduced(static_cast<int32_t>(z.cols)),
-      count(static_cast<int32_t>(windows.size())),
-      at{} {
-  if (windows.size() > kMaxWindows) {
+      heads(static_cast<int32_t>(windows.heads)),
+      reduced(static_cast<int32_t>(z.cols / windows.heads)),
+      count(static_cast<int32_t>(windows.offsets.size())),
+      at{},
+      listed{},
+      weight(windows.is_learned() ? windows.weight.value.data : nullptr) {
+  if (windows.offsets.size() > kMaxWindows) {
     throw_error(GF_ERROR_UNSUPPORTED, "a layer has %d windows, expected at most %d", count,
                 kMaxWindows);
   }
-  std::copy(windows.begin(), windows.end(), at);
-  std::sort(at, at + count);
+  std::iota(listed, listed + count, uint8_t{0});
+  std::stable_sort(listed, listed + count,
+                   [&](uint8_t a, uint8_t b) { return windows.offsets[a] < windows.offsets[b]; });
+  std::transform(listed, listed + count, at, [&](uint8_t k) { return windows.offsets[k]; });
 }
 
 void wedge(Gpu& gpu, const Act& z, const Offsets& offsets, const Act& p) {
-  with_element(z, [&](auto element) {
-    using T = decltype(element);
-    with_row(is_vectored(z), offsets, [&](auto row) {
-      using Row = decltype(row);
-      launch_rows<Row>(gpu, "wedge", offsets, wedge_kernel<Row, T>, data<const T>(z), z.ld, offsets,
-                       data<T>(p), p.ld);
+  if (wedge_lanes(gpu, z, offsets, p)) return;
+  with_weights(offsets, [&](auto is_learned) {
+    with_element(z, [&](auto element) {
+      using T = decltype(element);
+      launch_rows(gpu, "wedge", offsets, wedge_kernel<decltype(is_learned)::value, T>,
+                  data<const T>(z), z.ld, offsets, Coordinates<T>{data<T>(p), p.ld});
     });
   });
 }
 
-void wedge_backward(Gpu& gpu, const Act& z, const Offsets& offsets, const Act& dp,
+void wedge_backward(Gpu& gpu, const Act& z, const Offsets& offsets, const Act& dp, const Act& p,
                     const PairGradients& to) {
-  with_element(z, [&](auto element) {
-    using T = decltype(element);
-    with_row(is_vectored(z), offsets, [&](auto row) {
-      using Row = decltype(row);
-      launch_rows<Row>(gpu, "wedge_backward", offsets, backward_kernel<Row, T>, data<const T>(z),
-                       z.ld, offsets, data<const T>(dp), dp.ld, to);
+  if (wedge_lanes_backward(gpu, z, offsets, dp, p, to)) return;
+  with_weights(offsets, [&](auto is_learned) {
+    with_element(z, [&](auto element) {
+      using T = decltype(element);
+      launch_rows(gpu, "wedge_backward", offsets, backward_kernel<decltype(is_learned)::value, T>,
+                  data<const T>(z), z.ld, offsets, Coordinates<const T>{data<const T>(dp), dp.ld},
+                  Coordinates<T>{data<T>(p), p.ld}, to);
     });
   });
 }
 
 void wedge_gather(Gpu& gpu, const Offsets& offsets, const PairGradients& from, const Act& dz) {
-  with_element(dz, [&](auto element) {
-    using T = decltype(element);
-    launch(gpu, "wedge_gather", gather_kernel<T>,
-           static_cast<unsigned>(ceil_div(offsets.rows, kGatherRows)), kGatherRows * kWarp, 0,
-           offsets, from, data<T>(dz), dz.ld);
-  });
+  if (is_vectored(dz) && offsets.reduced % 4 == 0) {
+    launch_gather<4>(gpu, offsets, from, dz);
+  } else {
+    launch_gather<1>(gpu, offsets, from, dz);
+  }
+}
+
+void wedge_weights(Gpu& gpu, const Offsets& offsets, const float* da, const Mat& weight) {
+  launch(gpu, "wedge_weights", weights_kernel,
+         dim3(static_cast<unsigned>(offsets.count), static_cast<unsigned>(offsets.heads)),
+         kSumThreads, 0, offsets, da, weight.data);
 }
 
 }  // namespace gf::cuda

@@ -1,20 +1,23 @@
 #pragma once
 
-// A token and its pairs, in a thread's hands.
+// A row and its pairs, in a thread's hands, and its coordinates.
 //
 // All of it is fp32. The residual is made in two steps, e = v - a u and then once more what is left
 // along u: the error of `a` moves the first e along u by some 1e-7 |u|, which would decide |e|
 // where u and v are that near to parallel; the second step leaves 1e-7 |e|. Everything after it is
 // free of cancellation, and equal tokens have e = 0 exactly, since u·v is then u·u to the bit.
 
+#include <utility>
+
 #include "kernel.cuh"
 #include "wedge.h"
 
 namespace gf::cuda {
 
-// r = 32: four lanes hold eight coordinates each.
+// So many lanes hold eight coordinates each.
+template <int kCount>
 struct LaneRow {
-  static constexpr int kLanes = 4;
+  static constexpr int kLanes = kCount;
   static constexpr int kAtOnce = 3;  // pairs, which hide each other's latency
   float v[kVector];
 
@@ -111,15 +114,20 @@ __device__ __forceinline__ float root(float x) {
   return y;
 }
 
+__device__ __forceinline__ float inverse_of(int n) {
+  return __fdividef(1.0f, static_cast<float>(n));
+}
+
 struct Pair {
   float a, c;
   float squared;  // |e|²
+  float inverse;  // of max(s, 1e-8)
   bool is_floored;
 };
 
-// On entry e is v. `n` offsets are valid for u; c = 0 where this one is not among them.
+// On entry e is v. `weight` is 0 where this offset is not valid, and then so is c.
 template <class Row>
-__device__ __forceinline__ Pair look_at(const Row& u, const Square& u_squared, bool is_valid, int n,
+__device__ __forceinline__ Pair look_at(const Row& u, const Square& u_squared, float weight,
                                         Row& e) {
   Pair pair;
   pair.a = quotient(dot(u, e), u_squared);
@@ -130,8 +138,8 @@ __device__ __forceinline__ Pair look_at(const Row& u, const Square& u_squared, b
   pair.squared = dot(e, e);
   const float s = root(u_squared.value) * root(pair.squared);
   pair.is_floored = s <= kPlueckerEpsilon;
-  const float floored = pair.is_floored ? kPlueckerEpsilon : s;
-  pair.c = __fdividef(is_valid ? 1.0f : 0.0f, static_cast<float>(max(n, 1)) * floored);
+  pair.inverse = __fdividef(1.0f, pair.is_floored ? kPlueckerEpsilon : s);
+  pair.c = weight * pair.inverse;
   return pair;
 }
 
@@ -159,13 +167,40 @@ __device__ __forceinline__ float sum_shares(float x) {
   return x;
 }
 
-// u and w of a row; e is workspace. All lanes of a warp come here together, each for a row below M.
-// Without a valid offset w = 0.
-template <int kShares, class Row, class T>
-__device__ __forceinline__ void look_back(const T* z, int64_t ld, const Offsets& offsets, int row,
-                                          Row& u, Row& w, Row& e) {
-  const int n = offsets.valid(offsets.position(row));
-  u.load(z + row * ld);
+// A row's own coordinates and what it sees from there.
+template <class T>
+struct Past {
+  const T* u;           // at offset d it sees what stands d * ld before
+  int32_t ld;           // of a token
+  int32_t n;            // valid offsets
+  float mean;           // 1 / n
+  const float* weight;  // of its head, in the layer's order; or null
+
+  __device__ __forceinline__ Past(const T* z, int64_t token_ld, const Offsets& offsets, int token,
+                                  int head)
+      : u(z + token * token_ld + head * offsets.reduced),
+        ld(static_cast<int32_t>(token_ld)),
+        n(offsets.valid(offsets.position(token))),
+        mean(inverse_of(max(n, 1))),
+        weight(offsets.weight + head * offsets.count) {}
+
+  // Of the k-th offset, also past the last one: itself where that is not valid.
+  __device__ __forceinline__ const T* seen(const Offsets& offsets, int k) const {
+    return u - int64_t{k < n ? offsets.at[k] : 0} * ld;
+  }
+  template <bool kLearned>
+  __device__ __forceinline__ float weight_of(const Offsets& offsets, int k) const {
+    if (k >= n) return 0;
+    return kLearned ? weight[offsets.listed[k]] : mean;
+  }
+};
+
+// u and w of a row; e is workspace. All lanes of a warp come here together, each for a row that
+// there is. Without a valid offset w = 0.
+template <int kShares, bool kLearned, class Row, class T>
+__device__ __forceinline__ void look_back(const Past<T>& past, const Offsets& offsets, Row& u,
+                                          Row& w, Row& e) {
+  u.load(past.u);
   clear(w);
   const Square u_squared = square(u);
   // Past the last offset no pair is valid.
@@ -173,23 +208,24 @@ __device__ __forceinline__ void look_back(const T* z, int64_t ld, const Offsets&
 #pragma unroll
     for (int i = 0; i < Row::kAtOnce; ++i) {
       const int k = first + i * kShares + share<kShares, Row>();
-      const bool is_valid = k < n;
-      e.load(z + (row - (is_valid ? offsets.at[k] : 0)) * ld);
-      const Pair pair = look_at(u, u_squared, is_valid, n, e);
+      const float weight = past.template weight_of<kLearned>(offsets, k);
+      e.load(past.seen(offsets, k));
+      const Pair pair = look_at(u, u_squared, weight, e);
       add(pair.c, e, w);
     }
   }
   sum_shares<kShares>(w);
 }
 
-// What a pair's u receives along itself; dw becomes dv, what v receives. Like e, dv / c is made in
-// two steps: in the plane, say, it is 0, and c may be large. It is perpendicular to u, as dw is.
+// What a pair's u receives along itself; dw becomes dv, what v receives, and `flow` is dw·e. Like
+// e, dv / c is made in two steps: in the plane, say, it is 0, and c may be large. It is
+// perpendicular to u, as dw is.
 template <class Row>
 __device__ __forceinline__ float owed(const Row& u, const Square& u_squared, const Pair& pair,
-                                      const Row& e, Row& dw) {
+                                      float flow, const Row& e, Row& dw) {
   const float inverse =
       __fdividef(pair.is_floored ? 0.0f : 1.0f, pair.is_floored ? 1.0f : pair.squared);
-  const float along_e = dot(dw, e) * inverse;
+  const float along_e = flow * inverse;
   add(-along_e, e, dw);
   add(-quotient(dot(dw, u), u_squared), u, dw);
   const float rest = dot(dw, e) * inverse;
@@ -200,32 +236,39 @@ __device__ __forceinline__ float owed(const Row& u, const Square& u_squared, con
 }
 
 // The gradients of a row's pairs from y = P w | Pᵀ u, written where the row is the block's own; u,
-// e, dv and du are workspace. All lanes of a warp come here together, each for a row below M.
-template <int kShares, class Row, class T>
-__device__ __forceinline__ void pass_back(const T* z, int64_t ld, const Offsets& offsets, int row,
-                                          bool is_own, const float* y, const PairGradients& to,
-                                          Row& u, Row (&e)[Row::kAtOnce], Row (&dv)[Row::kAtOnce],
-                                          Row& du) {
-  const int n = offsets.valid(offsets.position(row)), r = offsets.reduced;
-  u.load(z + row * ld);
+// e, dv and du are workspace. All lanes of a warp come here together, each for a row that there is:
+// `row`, which is number by_head where all tokens' first heads come first.
+template <int kShares, bool kLearned, class Row, class T>
+__device__ __forceinline__ void pass_back(const Past<T>& past, const Offsets& offsets, int row,
+                                          int by_head, bool is_own, const float* y,
+                                          const PairGradients& to, Row& u, Row (&e)[Row::kAtOnce],
+                                          Row (&dv)[Row::kAtOnce], Row& du) {
+  const int r = offsets.reduced;
+  u.load(past.u);
   clear(du);
   const Square u_squared = square(u);
   float along_u = 0;
   for (int first = 0; first < offsets.count; first += Row::kAtOnce * kShares) {
+    float da[Row::kAtOnce];
 #pragma unroll
     for (int i = 0; i < Row::kAtOnce; ++i) {
       const int k = first + i * kShares + share<kShares, Row>();
-      const bool is_valid = k < n;
-      e[i].load(z + (row - (is_valid ? offsets.at[k] : 0)) * ld);
+      const float weight = past.template weight_of<kLearned>(offsets, k);
+      e[i].load(past.seen(offsets, k));
       dv[i].load(y + r);
-      const Pair pair = look_at(u, u_squared, is_valid, n, e[i]);
-      along_u += owed(u, u_squared, pair, e[i], dv[i]);
+      const Pair pair = look_at(u, u_squared, weight, e[i]);
+      const float flow = dot(dv[i], e[i]);
+      da[i] = k < past.n ? flow * pair.inverse : 0.0f;
+      along_u += owed(u, u_squared, pair, flow, e[i], dv[i]);
       add(-pair.a, dv[i], du);
     }
 #pragma unroll
     for (int i = 0; i < Row::kAtOnce; ++i) {
       const int k = first + i * kShares + share<kShares, Row>();
-      if (k < n && is_own) dv[i].put(to.dv + (int64_t{k} * offsets.rows + row) * r);
+      if (k < past.n && is_own) dv[i].put(to.dv + (int64_t{k} * offsets.rows + row) * r);
+      if (kLearned && k < offsets.count && is_own && Row::lane() == 0) {
+        to.da[int64_t{k} * offsets.rows + by_head] = da[i];
+      }
     }
   }
   sum_shares<kShares>(du);
@@ -233,6 +276,75 @@ __device__ __forceinline__ void pass_back(const T* z, int64_t ld, const Offsets&
   e[0].load(y);
   add(1.0f, e[0], du);
   if (is_own && share<kShares, Row>() == 0) du.put(to.du + int64_t{row} * r);
+}
+
+// ---- Coordinates -----------------------------------------------------------------------------
+// A coordinate's (i, j) is irregular; where r is a constant and the code is unrolled, it is one
+// too.
+
+// The i of coordinate q, and from it the j, in row-major order of i < j.
+constexpr int i_of(int r, int q) {
+  int i = 0;
+  for (int length = r - 1; q >= length; --length) q -= length, ++i;
+  return i;
+}
+constexpr int j_of(int r, int q) {
+  int i = 0;
+  for (int length = r - 1; q >= length; --length) q -= length, ++i;
+  return i + 1 + q;
+}
+
+// Calls body with std::integral_constant of each number below kCount.
+template <int kCount, class Body>
+__device__ __forceinline__ void unrolled(const Body& body) {
+  [&]<int... kI>(std::integer_sequence<int, kI...>) {
+    (body(std::integral_constant<int, kI>()), ...);
+  }
+  (std::make_integer_sequence<int, kCount>());
+}
+
+template <int kReduced>
+__device__ __forceinline__ void load_row(const float* from, float (&v)[kReduced]) {
+#pragma unroll
+  for (int i = 0; i < kReduced; i += 4) {
+    const float4 a = *reinterpret_cast<const float4*>(from + i);
+    v[i] = a.x, v[i + 1] = a.y, v[i + 2] = a.z, v[i + 3] = a.w;
+  }
+}
+
+// v = eight coordinates of u ∧ w, from number kFirst on.
+template <int kFirst, int kReduced>
+__device__ __forceinline__ void wedge_chunk(const float (&u)[kReduced], const float (&w)[kReduced],
+                                            float (&v)[kVector]) {
+  unrolled<kVector>([&](auto k) {
+    constexpr int kQ = kFirst + decltype(k)::value;
+    constexpr int kI = i_of(kReduced, kQ), kJ = j_of(kReduced, kQ);
+    v[decltype(k)::value] = fmaf(u[kI], w[kJ], -u[kJ] * w[kI]);
+  });
+}
+
+// y += P x as far as the eight coordinates v of dp make it, those from number kFirst on.
+template <int kFirst, int kReduced>
+__device__ __forceinline__ void contract_chunk(const float (&v)[kVector],
+                                               const float (&x)[kReduced], float (&y)[kReduced]) {
+  unrolled<kVector>([&](auto k) {
+    constexpr int kQ = kFirst + decltype(k)::value;
+    constexpr int kI = i_of(kReduced, kQ), kJ = j_of(kReduced, kQ);
+    y[kI] = fmaf(v[decltype(k)::value], x[kJ], y[kI]);
+    y[kJ] = fmaf(-v[decltype(k)::value], x[kI], y[kJ]);
+  });
+}
+
+// ---- Instances ---------------------------------------------------------------------------------
+
+// Calls body with whether the weights are learned, as a constant.
+template <class Body>
+void with_weights(const Offsets& offsets, const Body& body) {
+  if (offsets.weight != nullptr) {
+    body(std::true_type());
+  } else {
+    body(std::false_type());
+  }
 }
 
 }  // namespace gf::cuda

@@ -85,6 +85,7 @@ __device__ __forceinline__ void write_tile(Shared& shared, const Offsets& offset
                     });
 }
 
+template <bool kLearned>
 __global__ void __launch_bounds__(kThreads, 1)
     product_kernel(const __grid_constant__ CUtensorMap weight, const bf16* z, int64_t ldz,
                    const __grid_constant__ Offsets offsets, const float* bias,
@@ -105,7 +106,7 @@ __global__ void __launch_bounds__(kThreads, 1)
     const int step = static_cast<int>(gridDim.y) * kTokens;
     for (int next = begin;; next += step) {
       if (half() == 1) {
-        if (next < offsets.rows) look_back(z, ldz, offsets, next, shared.tokens);
+        if (next < offsets.rows) look_back<kLearned>(z, ldz, offsets, next, shared.tokens);
       } else if (next > begin) {
         int to = column;
         asm volatile("" : "+r"(to));  // no addresses kept in registers from tile to tile
@@ -128,18 +129,21 @@ __global__ void __launch_bounds__(kThreads, 1)
 bool wedge_product(Gpu& gpu, const Act& z, const Offsets& offsets, const Linear& layer,
                    const Act& g) {
   const Act& weight = layer.weight.act;
-  if (z.cols != kReduced || g.cols % kWidth != 0 || !hopper::takes(gpu, z, weight) ||
-      !is_vectored(g)) {
+  if (offsets.heads != 1 || offsets.reduced != kReduced || g.cols % kWidth != 0 ||
+      !hopper::takes(gpu, z, weight) || !is_vectored(g)) {
     return false;
   }
-  hopper::allow_shared(product_kernel, kSharedBytes<Shared>, "plucker product");
   const int64_t columns = g.cols / kWidth;
   const int64_t blocks =
       std::clamp<int64_t>(gpu.multiprocessors() / columns, 1, ceil_div(z.rows, kTokens));
-  launch(gpu, "plucker product", product_kernel,
-         dim3(static_cast<unsigned>(columns), static_cast<unsigned>(blocks)), kThreads,
-         kSharedBytes<Shared>, hopper::tensor_map(weight, kWidth), data<const bf16>(z), z.ld,
-         offsets, layer.bias.value.data, hopper::target(g));
+  with_weights(offsets, [&](auto is_learned) {
+    const auto kernel = product_kernel<decltype(is_learned)::value>;
+    hopper::allow_shared(kernel, kSharedBytes<Shared>, "plucker product");
+    launch(gpu, "plucker product", kernel,
+           dim3(static_cast<unsigned>(columns), static_cast<unsigned>(blocks)), kThreads,
+           kSharedBytes<Shared>, hopper::tensor_map(weight, kWidth), data<const bf16>(z), z.ld,
+           offsets, layer.bias.value.data, hopper::target(g));
+  });
   return true;
 }
 

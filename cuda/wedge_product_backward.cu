@@ -217,13 +217,16 @@ __device__ __forceinline__ void exchange(Shared& shared) {
 }
 
 // By half of the threads: ends the pairs of this block's tokens.
+template <bool kLearned>
 __device__ __forceinline__ void pass_back(const Shared& shared, const Matrices& m,
                                           const Offsets& offsets, int first) {
-  const int token = thread() / (LaneRow::kLanes * kShares);
-  const int row = first + rank() * kOwnTokens + token;
-  LaneRow u, e[LaneRow::kAtOnce], dv[LaneRow::kAtOnce], du;
-  pass_back<kShares>(m.z, m.ldz, offsets, min(row, offsets.rows - 1), row < offsets.rows,
-                     shared.y[token], m.pairs, u, e, dv, du);
+  const int own = thread() / (TokenRow::kLanes * kShares);
+  const int token = first + rank() * kOwnTokens + own;
+  const int row = min(token, offsets.rows - 1);
+  const Past<bf16> past(m.z, m.ldz, offsets, row, 0);
+  TokenRow u, e[TokenRow::kAtOnce], dv[TokenRow::kAtOnce], du;
+  pass_back<kShares, kLearned>(past, offsets, row, row, token < offsets.rows, shared.y[own],
+                               m.pairs, u, e, dv, du);
 }
 
 __device__ __forceinline__ void write_bias(Shared& shared, float bias, float* parts) {
@@ -236,6 +239,7 @@ __device__ __forceinline__ void write_bias(Shared& shared, float bias, float* pa
   parts[static_cast<int>(blockIdx.y) * kWidth + rank() * kOwnWidth + column] = bias;
 }
 
+template <bool kLearned>
 __global__ void __launch_bounds__(kThreads, 1) GF_CLUSTER(kBlocks, 1)
     product_backward_kernel(const __grid_constant__ Offsets offsets,
                             const __grid_constant__ Matrices m) {
@@ -257,13 +261,13 @@ __global__ void __launch_bounds__(kThreads, 1) GF_CLUSTER(kBlocks, 1)
     for (int next = begin, phase = 0;; next += step, phase ^= 1) {
       const bool is_tile = next < offsets.rows;
       if (half() == 1 && is_tile) {
-        look_back(m.z, m.ldz, offsets, next, shared.tokens);
+        look_back<kLearned>(m.z, m.ldz, offsets, next, shared.tokens);
         wait_for_half();
         make_wedges(shared);
         wait_for_half();
         write_wedges(shared, m, next, offsets.rows);
       }
-      if (half() == 0 && next > begin) pass_back(shared, m, offsets, next - step);
+      if (half() == 0 && next > begin) pass_back<kLearned>(shared, m, offsets, next - step);
       if (half() == 0 && is_tile) bias += make_products(shared, offsets, next, phase);
       __syncthreads();
       if (!is_tile) break;
@@ -284,11 +288,10 @@ int64_t wedge_product_backward(Gpu& gpu, const Act& dg, const Act& z, const Offs
                                const Linear& layer, const Act& p, const PairGradients& to,
                                float* parts) {
   const Act& weight = layer.weight.act;
-  if (z.cols != kReduced || dg.cols != kWidth || !hopper::takes(gpu, dg, weight) ||
-      !is_vectored(z) || !is_vectored(p)) {
+  if (offsets.heads != 1 || offsets.reduced != kReduced || dg.cols != kWidth ||
+      !hopper::takes(gpu, dg, weight) || !is_vectored(z) || !is_vectored(p)) {
     return 0;
   }
-  hopper::allow_shared(product_backward_kernel, kSharedBytes<Shared>, "plucker_backward product");
   const int64_t clusters =
       std::clamp<int64_t>(gpu.multiprocessors() / kBlocks, 1, ceil_div(z.rows, kTokens));
   const Matrices matrices{hopper::tensor_map(weight, hopper::kSlab),
@@ -299,9 +302,12 @@ int64_t wedge_product_backward(Gpu& gpu, const Act& dg, const Act& z, const Offs
                           p.ld,
                           to,
                           parts};
-  launch(gpu, "plucker_backward product", product_backward_kernel,
-         dim3(kBlocks, static_cast<unsigned>(clusters)), kThreads, kSharedBytes<Shared>, offsets,
-         matrices);
+  with_weights(offsets, [&](auto is_learned) {
+    const auto kernel = product_backward_kernel<decltype(is_learned)::value>;
+    hopper::allow_shared(kernel, kSharedBytes<Shared>, "plucker_backward product");
+    launch(gpu, "plucker_backward product", kernel, dim3(kBlocks, static_cast<unsigned>(clusters)),
+           kThreads, kSharedBytes<Shared>, offsets, matrices);
+  });
   return clusters;
 }
 

@@ -1,25 +1,24 @@
 #pragma once
 
-// What the two kernels share that put wedges on Hopper's tensor cores: bf16, r = 32, 64 tokens a
-// tile, 16 warps.
+// What the two kernels share that put wedges on Hopper's tensor cores: bf16, one head, r = 32, 64
+// tokens a tile, 16 warps.
 //
 // Coordinates are counted in slabs of 64, as products take them out of shared memory: a slab holds
 // a row of 128 bytes of each token, eight chunks of eight coordinates, chunk c of token t at place
-// c ^ t % 8, where neither a token's chunks nor a chunk of eight tokens meet a bank twice. A
-// coordinate's (i, j) is irregular; here it is a constant: the code of each slab is unrolled, a
-// warp runs that of one slab at a time, and each of its lanes is a token, with its rows in
-// registers.
-
-#include <utility>
+// c ^ t % 8, where neither a token's chunks nor a chunk of eight tokens meet a bank twice. The code
+// of each slab is unrolled; a warp runs that of one slab at a time, and each of its lanes is a
+// token, with its rows in registers.
 
 #include "hopper_gemm.cuh"
 #include "wedge.cuh"
 
 namespace gf::cuda::wedge_tile {
 
+using TokenRow = LaneRow<4>;
+
 inline constexpr int kTokens = 64;
 inline constexpr int kThreads = 512;
-inline constexpr int kHalf = kTokens * LaneRow::kLanes;  // threads; the other half does otherwise
+inline constexpr int kHalf = kTokens * TokenRow::kLanes;  // threads; the other half does otherwise
 inline constexpr int kReduced = 32;
 inline constexpr int kCoordinates = kReduced * (kReduced - 1) / 2;
 inline constexpr int kChunks = kCoordinates / kVector;
@@ -74,40 +73,21 @@ using Tokens = float[kTokens][kRowFloats];
 
 // By half of the block's threads: tokens of the tile that begins with row `first`, those past the
 // last row as that one.
+template <bool kLearned>
 __device__ __forceinline__ void look_back(const bf16* z, int64_t ld, const Offsets& offsets,
                                           int first, Tokens& tokens) {
-  const int token = thread() % kHalf / LaneRow::kLanes;
-  LaneRow u, w, e;
-  look_back<1>(z, ld, offsets, min(first + token, offsets.rows - 1), u, w, e);
+  const int token = thread() % kHalf / TokenRow::kLanes;
+  const Past<bf16> past(z, ld, offsets, min(first + token, offsets.rows - 1), 0);
+  TokenRow u, w, e;
+  look_back<1, kLearned>(past, offsets, u, w, e);
   u.store(tokens[token]);
   w.store(tokens[token] + kReduced);
 }
 
 // ---- Coordinates -----------------------------------------------------------------------------
 
-// The i of coordinate q, and from it the j, in row-major order of i < j.
-constexpr int i_of(int q) {
-  int i = 0;
-  for (int length = kReduced - 1; q >= length; --length) q -= length, ++i;
-  return i;
-}
-constexpr int j_of(int q) {
-  int i = 0;
-  for (int length = kReduced - 1; q >= length; --length) q -= length, ++i;
-  return i + 1 + q;
-}
-
 constexpr int chunks_of(int slab) {
   return slab < kSlabs - 1 ? hopper::kSlab / kVector : kChunks % (hopper::kSlab / kVector);
-}
-
-// Calls body with std::integral_constant of each number below kCount.
-template <int kCount, class Body>
-__device__ __forceinline__ void unrolled(const Body& body) {
-  [&]<int... kI>(std::integer_sequence<int, kI...>) {
-    (body(std::integral_constant<int, kI>()), ...);
-  }
-  (std::make_integer_sequence<int, kCount>());
 }
 
 // Calls body with the slab as a constant.
@@ -134,14 +114,6 @@ __device__ __forceinline__ void with_slab(int slab, const Body& body) {
   }
 }
 
-__device__ __forceinline__ void load_row(const float* from, float (&v)[kReduced]) {
-#pragma unroll
-  for (int i = 0; i < kReduced; i += 4) {
-    const float4 a = *reinterpret_cast<const float4*>(from + i);
-    v[i] = a.x, v[i + 1] = a.y, v[i + 2] = a.z, v[i + 3] = a.w;
-  }
-}
-
 // p of a token in one slab: u ∧ w.
 template <int kSlab>
 __device__ __forceinline__ void wedge_slab(const Tokens& tokens, int token, char* p) {
@@ -151,10 +123,7 @@ __device__ __forceinline__ void wedge_slab(const Tokens& tokens, int token, char
   unrolled<chunks_of(kSlab)>([&](auto chunk) {
     constexpr int kFirst = kSlab * hopper::kSlab + decltype(chunk)::value * kVector;
     float v[kVector];
-    unrolled<kVector>([&](auto k) {
-      constexpr int kQ = kFirst + decltype(k)::value, kI = i_of(kQ), kJ = j_of(kQ);
-      v[decltype(k)::value] = fmaf(u[kI], w[kJ], -u[kJ] * w[kI]);
-    });
+    wedge_chunk<kFirst>(u, w, v);
     store8(reinterpret_cast<bf16*>(place(p, token, chunk)), v);
   });
 }
@@ -169,11 +138,7 @@ __device__ __forceinline__ void contract_slab(const float* from, const char* dp,
     constexpr int kFirst = kSlab * hopper::kSlab + decltype(chunk)::value * kVector;
     float v[kVector];
     load8(reinterpret_cast<const bf16*>(place(dp, token, chunk)), v);
-    unrolled<kVector>([&](auto k) {
-      constexpr int kQ = kFirst + decltype(k)::value, kI = i_of(kQ), kJ = j_of(kQ);
-      y[kI] = fmaf(v[decltype(k)::value], x[kJ], y[kI]);
-      y[kJ] = fmaf(-v[decltype(k)::value], x[kI], y[kJ]);
-    });
+    contract_chunk<kFirst>(v, x, y);
   });
 }
 
