@@ -6,7 +6,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 usage() {
   cat <<'END_OF_USAGE'
 Usage: ./speedrun.sh [OPTION...]
-       ./speedrun.sh transformer|grassmann|all [wikitext|snli|all [train|eval|both]] [OPTION...]
+       ./speedrun.sh transformer|grassmann|grassmann+|all [wikitext|snli|all
+                     [train|eval|both]] [OPTION...]
        ./speedrun.sh --continue [DIR] [OPTION...]
 
 Without a model: installs what is missing, builds, trains a small transformer
@@ -15,12 +16,15 @@ pairs, evaluates them and reports how they compare. A few minutes on two cores;
 no GPU, no data, no network but the package registry.
 
 With a model: the study's runs. WikiText-2 at L = 128 and 256 with N = 6 and 12
-layers, the Grassmann model with both window schedules; SNLI at L = 128, N = 6.
+layers, the Grassmann model with both window schedules and as grassmann+ (more
+windows with learned weights, four heads); SNLI at L = 128, N = 6: twenty runs.
 Trains, then evaluates the best weights on validation and test, and writes
 report.md, best_results_summary.json and pictures; train leaves the evaluation
 out, eval takes the latest study as it is. Data are looked for in --data-dir,
 $GF_DATA_DIR, then ./data; tools/fetch-data.sh gets them.
 
+  --ablations        add nine runs at L = 128, N = 6 that explain the windows:
+                     each offset alone, learned weights, more windows, heads
   --seeds K          repeat every run with K seeds
   --jobs J           runs side by side; by itself 4 on a GPU, 1 on the CPU
   --device NAME      auto (a GPU if there is one), cpu, cuda or cuda:N
@@ -45,6 +49,7 @@ positions=()  # model, task, mode
 study=()      # options of gf-study
 output=       # directory of the study
 continued=
+ablations=
 
 # value OPTION [VALUE]: fails unless there is one
 value() { [[ $# -gt 1 ]] || fail "$1: expected a value after it" 2; }
@@ -53,6 +58,7 @@ parse() {
   while [[ $# -gt 0 ]]; do
     case $1 in
       -h | --help) usage; exit ;;
+      --ablations) ablations=$1; shift ;;
       --seeds | --jobs | --device) value "$@"; study+=("$1" "$2"); shift 2 ;;
       --data-dir) value "$@"; study+=(--data "$2"); export GF_DATA_DIR=$2; shift 2 ;;
       --output-dir) value "$@"; output=$2; shift 2 ;;
@@ -66,18 +72,22 @@ parse() {
     esac
   done
   local model=${positions[0]:-all} task=${positions[1]:-wikitext} mode=${positions[2]:-both}
-  if [[ ${#positions[@]} -gt 3 || ! $model =~ ^(transformer|grassmann|all)$ ||
+  if [[ ${#positions[@]} -gt 3 || ! $model =~ ^(transformer|grassmann\+?|all)$ ||
     ! $task =~ ^(wikitext|snli|all)$ || ! $mode =~ ^(train|eval|both)$ ]]; then
     usage >&2
     exit 2
   fi
-  [[ ! $continued || ${#positions[@]} -eq 0 ]] ||
+  [[ ! $continued || (${#positions[@]} -eq 0 && ! $ablations) ]] ||
     fail "--continue takes the study's runs as they were planned" 2
+  [[ ! $ablations || $task != snli ]] ||
+    fail "--ablations are of language models, but snli asks for pair classifiers alone" 2
   if [[ $continued || $mode == eval ]]; then
+    [[ ! $ablations ]] || fail "--ablations: eval takes the study's runs as they were planned" 2
     [[ $output ]] || output=$(latest_study)
     study+=(--continue "$output" --mode "$mode")
     return
   fi
+  study+=(${ablations:+"$ablations"})
   if [[ ${#positions[@]} -eq 0 ]]; then
     study+=(--preset demo)
   else

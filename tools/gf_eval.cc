@@ -73,10 +73,16 @@ std::string recorded(const Model& model, const char* key, const std::string& che
   return value;
 }
 
-Json config_json(const gf_model_config& config, const std::string& task,
+// "grassmann+" where gf-train has called it so; an earlier version noted no name.
+std::string model_name(const Model& model, const gf_model_config& config) {
+  const std::string noted = metadata(model, "model");
+  if (!noted.empty()) return noted;
+  return config.mixer == GF_MIXER_TRANSFORMER ? "transformer" : "grassmann";
+}
+
+Json config_json(const gf_model_config& config, const std::string& model, const std::string& task,
                  const std::string& tokenizer) {
-  const bool transformer = config.mixer == GF_MIXER_TRANSFORMER;
-  Json json = {{"model", transformer ? "transformer" : "grassmann"},
+  Json json = {{"model", model},
                {"task", task},
                {"tokenizer", tokenizer},
                {"vocab_size", config.vocab_size},
@@ -84,12 +90,15 @@ Json config_json(const gf_model_config& config, const std::string& task,
                {"num_layers", config.num_layers},
                {"model_dim", config.model_dim},
                {"ff_dim", config.ff_dim}};
-  if (transformer) {
+  if (config.mixer == GF_MIXER_TRANSFORMER) {
     json["num_heads"] = config.num_heads;
   } else {
+    json["grassmann_heads"] = config.grassmann_heads;
     json["reduced_dim"] = config.reduced_dim;
     json["windows"] = std::vector<int32_t>(config.windows, config.windows + config.num_windows);
     json["window_schedule"] = config.window_schedule == GF_WINDOWS_ALL ? "all" : "per-layer";
+    json["window_weights"] =
+        config.window_weights == GF_WINDOW_WEIGHTS_LEARNED ? "learned" : "mean";
   }
   return json;
 }
@@ -148,12 +157,13 @@ int run(int argc, char** argv) {
   } else {
     result["perplexity"] = report.perplexity;
   }
-  result.update({{"tokens", report.tokens},
-                 {"sequences", report.sequences},
-                 {"seconds", report.seconds},
-                 {"parameters", parameter_count(context, config)},
-                 {"device", gf_context_description(context.get())},
-                 {"config", config_json(config, trained, tokenizer_name)}});
+  result.update(
+      {{"tokens", report.tokens},
+       {"sequences", report.sequences},
+       {"seconds", report.seconds},
+       {"parameters", parameter_count(context, config)},
+       {"device", gf_context_description(context.get())},
+       {"config", config_json(config, model_name(model, config), trained, tokenizer_name)}});
   if (!command->output_file.empty()) write_json(command->output_file, result);
   print_table(result, report, display);
   display.event(result);

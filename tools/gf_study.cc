@@ -9,6 +9,7 @@
 #include <optional>
 
 #include "command_line.h"
+#include "data_source.h"
 #include "format.h"
 #include "process.h"
 #include "study.h"
@@ -31,6 +32,7 @@ struct Command {
   std::string schedules = "all,per-layer";
   std::string seed = "0";
   std::string seeds = "1";
+  bool ablations = false;
   std::string mode = "both";
   std::string jobs = "0";
   std::string data;
@@ -52,14 +54,19 @@ std::vector<CLI::Option*> add_grid(CommandLine& line, Command& command) {
       line.option("--task", "NAME",
                   "wikitext, snli or all; with --preset demo: sample, sample-pairs or all",
                   command.task, command.task),
-      line.option("--model", "NAME", "transformer, grassmann or all", command.model, command.model),
+      line.option("--model", "NAME", "transformer, grassmann, grassmann+ or all", command.model,
+                  command.model),
       line.option("--max-seq-len", "LIST",
                   "ids of one sequence, L, of the language models; pair classifiers take the first "
                   "[128,256; demo: 128]",
                   command.lengths),
       line.option("--num-layers", "LIST", "layers, N, likewise [6,12; demo: 4]", command.layers),
-      line.option("--window-schedule", "LIST", "of the Grassmann models", command.schedules,
-                  command.schedules),
+      line.option("--window-schedule", "LIST", "of the model grassmann: all, per-layer or both",
+                  command.schedules, command.schedules),
+      line.option("--ablations",
+                  "add what explains the windows, at the first L and N: each offset alone, learned "
+                  "weights, more windows, heads",
+                  command.ablations),
       line.option("--seed", "N", "first seed", command.seed, command.seed),
       line.option("--seeds", "K", "repeat every run with K seeds", command.seeds, command.seeds),
   };
@@ -140,10 +147,15 @@ StudyGrid grid_of(const Command& command) {
   };
   grid.tasks = choose("--task", command.task,
                       {demo ? "sample" : "wikitext", demo ? "sample-pairs" : "snli"});
-  grid.models = choose("--model", command.model, {"transformer", "grassmann"});
+  grid.models = choose("--model", command.model, {"transformer", "grassmann", "grassmann+"});
   grid.lengths = numbers("--max-seq-len", command.lengths, demo ? "128" : "128,256", 2);
   grid.layers = numbers("--num-layers", command.layers, demo ? "4" : "6,12", 1);
   grid.schedules = choose("--window-schedule", command.schedules, {"all", "per-layer"});
+  grid.ablations = command.ablations;
+  if (grid.ablations && std::all_of(grid.tasks.begin(), grid.tasks.end(), has_pairs)) {
+    throw UsageError("--ablations are of language models, but --task " + command.task +
+                     " asks for pair classifiers alone");
+  }
   grid.first_seed = parse_integer("--seed", command.seed, 0, 1 << 30);
   grid.seeds = parse_integer("--seeds", command.seeds, 1, 1000);
   grid.flags = command.train_flags;

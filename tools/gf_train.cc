@@ -106,6 +106,7 @@ Model make_model(const Context& context, const Command& command, const Corpus& c
   Model model = make<Model>(context, [&](gf_model** out) {
     return gf_model_create(context.get(), &config, static_cast<uint64_t>(options.seed), out);
   });
+  set_metadata(context, model, "model", options.model);
   set_metadata(context, model, "task", options.task);
   set_metadata(context, model, "tokenizer", options.tokenizer);
   set_metadata(context, model, "data", corpus.location());
@@ -127,9 +128,13 @@ std::string shape_of(const TrainOptions& options) {
   if (options.model == "transformer") {
     return shape + ", " + with_thousands(options.num_heads) + " heads";
   }
-  return shape + ", windows " +
+  return shape +
+         (options.grassmann_heads > 1 ? ", " + with_thousands(options.grassmann_heads) + " heads"
+                                      : "") +
+         ", windows " +
          format_windows(options.windows.data(), static_cast<int64_t>(options.windows.size())) +
-         (options.window_schedule == "all" ? " in every layer" : ", one per layer");
+         (options.window_schedule == "all" ? " in every layer" : ", one per layer") +
+         (options.window_weights == "learned" ? ", weights learned" : "");
 }
 
 // Counts of all splits, where there is one at all.

@@ -3,7 +3,9 @@
 #include <algorithm>
 
 #include "data_source.h"
+#include "format.h"
 #include "tool.h"
+#include "train_options.h"
 
 namespace tools {
 namespace fs = std::filesystem;
@@ -14,46 +16,65 @@ namespace {
 constexpr double kHeadWork = 10;
 constexpr double kPairShare = 0.25;
 
-struct Shape {
+// What gf-train is told of a model, and what the name of its run ends with.
+struct Variant {
   std::string model;
-  int32_t length;
-  int32_t layers;
-  std::string schedule;  // "" for a transformer
+  std::string suffix;
+  std::vector<std::string> flags;
 };
 
-std::vector<Shape> shapes_of(const StudyGrid& grid, const std::string& task) {
-  std::vector<Shape> shapes;
-  for (const int32_t length : grid.lengths) {
-    for (const int32_t layers : grid.layers) {
-      if (has_pairs(task) && (length != grid.lengths[0] || layers != grid.layers[0])) continue;
-      for (const std::string& model : grid.models) {
-        if (model == "transformer") shapes.push_back({model, length, layers, ""});
-        if (model == "transformer") continue;
-        for (const std::string& schedule : grid.schedules) {
-          shapes.push_back({model, length, layers, schedule});
-        }
-      }
+std::vector<Variant> variants_of(const StudyGrid& grid) {
+  std::vector<Variant> variants;
+  for (const std::string& model : grid.models) {
+    if (model != "grassmann") {
+      variants.push_back({model, "", {}});
+      continue;
+    }
+    for (const std::string& schedule : grid.schedules) {
+      variants.push_back(
+          {model, schedule == "all" ? "" : "_" + schedule, {"--window-schedule", schedule}});
     }
   }
-  return shapes;
+  return variants;
 }
 
-PlannedRun planned_run(const StudyGrid& grid, const std::string& task, const Shape& shape,
-                       int64_t seed) {
-  const std::string length = std::to_string(shape.length), layers = std::to_string(shape.layers);
+// The way from the published mixer to grassmann+, and each published offset by itself.
+std::vector<Variant> ablations_of(const StudyGrid& grid, const std::string& task) {
+  const TrainOptions published = standard_options(grid.preset, task, "grassmann");
+  const TrainOptions plus = standard_options(grid.preset, task, "grassmann+");
+  const std::vector<std::string> learned = {"--window-weights", "learned"};
+  std::vector<Variant> variants;
+  for (const int32_t offset : published.windows) {
+    const std::string text = std::to_string(offset);
+    variants.push_back({"grassmann", "_window-" + text, {"--windows", text}});
+  }
+  const auto add_learned = [&](const std::string& suffix, std::vector<std::string> flags) {
+    flags.insert(flags.end(), learned.begin(), learned.end());
+    variants.push_back({"grassmann", suffix, std::move(flags)});
+  };
+  add_learned("_learned", {});
+  const auto windows = static_cast<int64_t>(plus.windows.size());
+  add_learned("_learned_" + std::to_string(windows) + "-windows",
+              {"--windows", format_windows(plus.windows.data(), windows)});
+  const std::string heads = std::to_string(plus.grassmann_heads);
+  add_learned("_learned_" + heads + "-heads",
+              {"--grassmann-heads", heads, "--reduced-dim", std::to_string(plus.reduced_dim)});
+  return variants;
+}
+
+PlannedRun planned_run(const StudyGrid& grid, const std::string& task, int32_t length,
+                       int32_t layers, const Variant& variant, int64_t seed) {
+  const std::string L = std::to_string(length), N = std::to_string(layers);
   PlannedRun run;
   run.task = task;
-  run.name = shape.model + "_" + task + "_L" + length + "_N" + layers;
-  run.flags = {"--preset",  grid.preset,     "--task", task,           "--model",
-               shape.model, "--max-seq-len", length,   "--num-layers", layers};
-  if (!shape.schedule.empty()) {
-    run.flags.insert(run.flags.end(), {"--window-schedule", shape.schedule});
-    if (shape.schedule != "all") run.name += "_" + shape.schedule;
-  }
+  run.name = variant.model + "_" + task + "_L" + L + "_N" + N + variant.suffix;
+  run.flags = {"--preset",    grid.preset,     "--task", task,           "--model",
+               variant.model, "--max-seq-len", L,        "--num-layers", N};
+  run.flags.insert(run.flags.end(), variant.flags.begin(), variant.flags.end());
   run.flags.insert(run.flags.end(), {"--seed", std::to_string(seed)});
   if (grid.seeds > 1) run.name += "_s" + std::to_string(seed);
   run.flags.insert(run.flags.end(), grid.flags.begin(), grid.flags.end());
-  run.work = (shape.layers + kHeadWork) * (has_pairs(task) ? kPairShare : 1);
+  run.work = (layers + kHeadWork) * (has_pairs(task) ? kPairShare : 1);
   return run;
 }
 
@@ -71,11 +92,23 @@ std::string PlannedRun::command(const fs::path& study) const {
 
 std::vector<PlannedRun> StudyGrid::runs() const {
   std::vector<PlannedRun> runs;
-  for (const std::string& task : tasks) {
-    for (const Shape& shape : shapes_of(*this, task)) {
+  const auto add = [&](const std::string& task, int32_t length, int32_t depth,
+                       const std::vector<Variant>& variants) {
+    for (const Variant& variant : variants) {
       for (int64_t i = 0; i < seeds; ++i) {
-        runs.push_back(planned_run(*this, task, shape, first_seed + i));
+        runs.push_back(planned_run(*this, task, length, depth, variant, first_seed + i));
       }
+    }
+  };
+  for (const std::string& task : tasks) {
+    for (const int32_t length : lengths) {
+      for (const int32_t depth : layers) {
+        const bool first = length == lengths[0] && depth == layers[0];
+        if (first || !has_pairs(task)) add(task, length, depth, variants_of(*this));
+      }
+    }
+    if (ablations && !has_pairs(task)) {
+      add(task, lengths[0], layers[0], ablations_of(*this, task));
     }
   }
   return runs;

@@ -21,7 +21,8 @@ struct PlannedRun {
 };
 
 // Which runs a study has: every combination, the pair classifiers with the first length and depth
-// only, the transformer once whatever the schedules.
+// only, and of the models only "grassmann" with several schedules. The ablations are language
+// models of the first length and depth.
 struct StudyGrid {
   std::string preset = "study";
   std::vector<std::string> tasks;
@@ -29,6 +30,7 @@ struct StudyGrid {
   std::vector<int32_t> lengths;
   std::vector<int32_t> layers;
   std::vector<std::string> schedules;
+  bool ablations = false;
   int64_t first_seed = 0;
   int64_t seeds = 1;
   std::vector<std::string> flags;  // of gf-train, for every run

@@ -14,6 +14,9 @@ namespace {
 constexpr double kHuge = std::numeric_limits<double>::max();
 constexpr int64_t kLeastPairLength = 8;  // of gf_dataset_from_snli_file()
 constexpr int64_t kMaxInt = std::numeric_limits<int32_t>::max();
+constexpr const char *kData = "Data", *kModel = "Model", *kTraining = "Training";
+// The config.json of an earlier version lacks these.
+constexpr const char* kAddedKeys[] = {"grassmann_heads", "window_weights"};
 
 // A setting whose value goes to and from JSON as it is; `parse` makes it from a text.
 template <class T, class Parse>
@@ -24,6 +27,7 @@ Setting setting(const char* flag, T TrainOptions::*member, const char* group,
           value_name,
           std::move(help),
           true,
+          false,
           [=](TrainOptions& o, const std::string& text) { o.*member = parse(flag, text); },
           [=](TrainOptions& o, const Json& value) { o.*member = value.get<T>(); },
           [=](const TrainOptions& o) { return Json(o.*member); }};
@@ -51,7 +55,7 @@ Setting choice(const char* flag, std::string TrainOptions::*member, const char* 
 }
 
 Setting data_setting() {
-  Setting data = setting("--data", &TrainOptions::data, "Data", "PATH",
+  Setting data = setting("--data", &TrainOptions::data, kData, "PATH",
                          "directory of the corpora, or the file of --task text; without it "
                          "$GF_DATA_DIR, then ./data",
                          [](const char*, const std::string& text) {
@@ -61,32 +65,54 @@ Setting data_setting() {
   return data;
 }
 
-std::vector<Setting> make_settings() {
+Setting of_grassmann(Setting setting) {
+  setting.grassmann = true;
+  return setting;
+}
+
+std::vector<Setting> data_settings() {
   using O = TrainOptions;
-  constexpr const char *kData = "Data", *kModel = "Model", *kTraining = "Training";
-  constexpr double kSmallest = std::numeric_limits<double>::min();
   return {
       choice("--preset", &O::preset, "Recipe", {"study", "document", "demo"},
              "sets every option below, which flags then override: "),
       choice("--task", &O::task, kData, task_names(), "what to train on: "),
       data_setting(),
       choice("--tokenizer", &O::tokenizer, kData, {"bert", "gpt2", "byte"}, "text to ids: "),
-      choice("--model", &O::model, kModel, {"grassmann", "transformer"}, ""),
+  };
+}
+
+std::vector<Setting> model_settings() {
+  using O = TrainOptions;
+  return {
+      choice("--model", &O::model, kModel, {"grassmann", "grassmann+", "transformer"},
+             "grassmann+ has more windows, whose weights are learned, and heads: "),
       integer("--max-seq-len", &O::max_seq_len, kModel, 2, "ids of one sequence, L"),
       integer("--num-layers", &O::num_layers, kModel, 1, "layers, N"),
       integer("--model-dim", &O::model_dim, kModel, 1, "width, D"),
       integer("--num-heads", &O::num_heads, kModel, 1, "attention heads, H; divides D"),
-      integer("--reduced-dim", &O::reduced_dim, kModel, 2,
-              "width of the Grassmann mixer's vectors, r"),
+      of_grassmann(integer("--grassmann-heads", &O::grassmann_heads, kModel, 1,
+                           "heads of the Grassmann mixer, each with vectors of its own")),
+      of_grassmann(integer("--reduced-dim", &O::reduced_dim, kModel, 2,
+                           "width of a Grassmann head's vectors, r")),
       integer("--ff-dim", &O::ff_dim, kModel, 1, "width of the feed-forward layer, F"),
       number("--dropout", &O::dropout, kModel, 0, 0.999, "a number from 0 to 0.999",
              "probability of dropping an element"),
-      setting("--windows", &O::windows, kModel, "LIST", "offsets a Grassmann layer looks back by",
-              [](const char* flag, const std::string& text) {
-                return parse_integers(flag, text, 1, GF_MAX_WINDOWS);
-              }),
-      choice("--window-schedule", &O::window_schedule, kModel, {"all", "per-layer"},
-             "every layer has all windows, or each layer one of them: "),
+      of_grassmann(setting("--windows", &O::windows, kModel, "LIST",
+                           "offsets a Grassmann layer looks back by",
+                           [](const char* flag, const std::string& text) {
+                             return parse_integers(flag, text, 1, GF_MAX_WINDOWS);
+                           })),
+      of_grassmann(choice("--window-schedule", &O::window_schedule, kModel, {"all", "per-layer"},
+                          "every layer has all windows, or each layer one of them: ")),
+      of_grassmann(choice("--window-weights", &O::window_weights, kModel, {"mean", "learned"},
+                          "of a layer's windows: ")),
+  };
+}
+
+std::vector<Setting> training_settings() {
+  using O = TrainOptions;
+  constexpr double kSmallest = std::numeric_limits<double>::min();
+  return {
       integer("--batch-size", &O::batch_size, kTraining, 1,
               "sequences of a step; the study takes 16 where L is above 128"),
       integer("--epochs", &O::epochs, kTraining, 1, "passes over the data"),
@@ -108,6 +134,14 @@ std::vector<Setting> make_settings() {
       choice("--precision", &O::precision, kTraining, {"fp32", "bf16"},
              "of matrix products; without it the device's own: "),
   };
+}
+
+std::vector<Setting> make_settings() {
+  std::vector<Setting> all;
+  for (const auto& group : {data_settings(), model_settings(), training_settings()}) {
+    all.insert(all.end(), group.begin(), group.end());
+  }
+  return all;
 }
 
 void set_document(TrainOptions& options) {
@@ -136,23 +170,17 @@ void set_demo(TrainOptions& options) {
   options.warmup_steps = 20;
 }
 
-// The preset's options for language models or for pairs; what depends on L is set by resolve().
-TrainOptions preset_options(const std::string& preset, bool pairs) {
-  TrainOptions options;
-  options.preset = preset;
-  if (preset == "document") set_document(options);
-  if (preset == "demo") set_demo(options);
-  if (preset == "study" && pairs) {
-    options.num_heads = 8;
-    options.lr = 3e-4;
-    options.min_lr = 0;
-  }
-  if (preset == "demo" && pairs) {  // of which there are more
-    options.epochs = 1;
-    options.lr = 1e-3;
-    options.min_lr = 1e-4;
-  }
-  return options;
+// The library's grassmann+. Its r is that of the study's width; another preset's is smaller in the
+// same measure as its published model's.
+void set_grassmann_plus(TrainOptions& options) {
+  gf_model_config plus;
+  gf_model_config_init(&plus, GF_MIXER_GRASSMANN);
+  gf_model_config_grassmann_plus(&plus);
+  options.grassmann_heads = plus.grassmann_heads;
+  options.reduced_dim = plus.reduced_dim * options.reduced_dim / TrainOptions{}.reduced_dim;
+  options.windows.assign(plus.windows, plus.windows + plus.num_windows);
+  options.window_schedule = plus.window_schedule == GF_WINDOWS_ALL ? "all" : "per-layer";
+  options.window_weights = plus.window_weights == GF_WINDOW_WEIGHTS_MEAN ? "mean" : "learned";
 }
 
 const GivenSetting* find(const std::vector<GivenSetting>& given, const char* flag) {
@@ -193,13 +221,34 @@ const std::vector<Setting>& settings() {
   return table;
 }
 
+TrainOptions standard_options(const std::string& preset, const std::string& task,
+                              const std::string& model) {
+  const bool pairs = has_pairs(task);
+  TrainOptions options;
+  options.preset = preset;
+  if (preset == "document") set_document(options);
+  if (preset == "demo") set_demo(options);
+  if (preset == "study" && pairs) {
+    options.num_heads = 8;
+    options.lr = 3e-4;
+    options.min_lr = 0;
+  }
+  if (preset == "demo" && pairs) {  // of which there are more
+    options.epochs = 1;
+    options.lr = 1e-3;
+    options.min_lr = 1e-4;
+  }
+  options.model = model;
+  if (model == "grassmann+") set_grassmann_plus(options);
+  return options;
+}
+
 TrainOptions resolve(const std::vector<GivenSetting>& given) {
   TrainOptions chosen;
-  if (const GivenSetting* preset = find(given, "--preset")) {
-    preset->setting->parse(chosen, preset->text);
+  for (const char* flag : {"--preset", "--task", "--model"}) {
+    if (const GivenSetting* name = find(given, flag)) name->setting->parse(chosen, name->text);
   }
-  if (const GivenSetting* task = find(given, "--task")) task->setting->parse(chosen, task->text);
-  TrainOptions options = preset_options(chosen.preset, has_pairs(chosen.task));
+  TrainOptions options = standard_options(chosen.preset, chosen.task, chosen.model);
   for (const GivenSetting& g : given) g.setting->parse(options, g.text);
   if (options.preset == "study" && !find(given, "--batch-size") && !has_pairs(options.task)) {
     options.batch_size = options.max_seq_len > 128 ? 16 : 32;
@@ -219,6 +268,8 @@ TrainOptions resolve(const std::vector<GivenSetting>& given) {
 TrainOptions options_of(const Json& config) {
   TrainOptions options;
   for (const Setting& s : settings()) {
+    const bool added = std::count(std::begin(kAddedKeys), std::end(kAddedKeys), s.key()) > 0;
+    if (added && !config.contains(s.key())) continue;
     try {
       s.set(options, config.at(s.key()));
     } catch (const Json::exception&) {
@@ -249,6 +300,13 @@ Json to_json(const TrainOptions& options) {
   return json;
 }
 
+Json without_grassmann(Json config) {
+  for (const Setting& s : settings()) {
+    if (s.grassmann) config.erase(s.key());
+  }
+  return config;
+}
+
 std::vector<std::string> flags_of(const Json& config) {
   const TrainOptions options = options_of(config);
   std::vector<GivenSetting> given;
@@ -259,6 +317,7 @@ std::vector<std::string> flags_of(const Json& config) {
     const bool decides = s.flag == "--preset" || s.flag == "--max-seq-len";
     const bool differs = s.get(options) != s.get(resolve(given));
     if (!s.fixed || !(decides || differs)) continue;
+    if (s.grassmann && options.model == "transformer") continue;
     given.push_back({&s, text});
     flags.insert(flags.end(), {s.flag, text});
   }
@@ -275,12 +334,15 @@ gf_model_config model_config(const Context& context, const TrainOptions& options
   config.num_layers = static_cast<int32_t>(options.num_layers);
   config.model_dim = static_cast<int32_t>(options.model_dim);
   config.num_heads = static_cast<int32_t>(options.num_heads);
+  config.grassmann_heads = static_cast<int32_t>(options.grassmann_heads);
   config.reduced_dim = static_cast<int32_t>(options.reduced_dim);
   config.ff_dim = static_cast<int32_t>(options.ff_dim);
   config.num_classes = has_pairs(options.task) ? GF_SNLI_CLASSES : 0;
   config.dropout = static_cast<float>(options.dropout);
   config.window_schedule =
       options.window_schedule == "per-layer" ? GF_WINDOWS_PER_LAYER : GF_WINDOWS_ALL;
+  config.window_weights =
+      options.window_weights == "learned" ? GF_WINDOW_WEIGHTS_LEARNED : GF_WINDOW_WEIGHTS_MEAN;
   config.num_windows = static_cast<int32_t>(options.windows.size());
   std::copy(options.windows.begin(), options.windows.end(), config.windows);
   if (options.model == "transformer" && options.model_dim % options.num_heads != 0) {

@@ -26,11 +26,13 @@ struct TrainOptions {
   int64_t num_layers = 6;
   int64_t model_dim = 256;
   int64_t num_heads = 4;
+  int64_t grassmann_heads = 1;
   int64_t reduced_dim = 32;
   int64_t ff_dim = 1024;
   double dropout = 0.1;
   std::vector<int32_t> windows = {1, 2, 4, 8, 12, 16};
   std::string window_schedule = "all";
+  std::string window_weights = "mean";
   // Training
   int64_t batch_size = 32;
   int64_t epochs = 20;
@@ -51,7 +53,8 @@ struct Setting {
   const char* group;
   const char* value_name;
   std::string help;
-  bool fixed;  // part of what a run computes: may not change on --resume
+  bool fixed;              // part of what a run computes: may not change on --resume
+  bool grassmann = false;  // read by a Grassmann model alone
   std::function<void(TrainOptions&, const std::string& text)> parse;
   std::function<void(TrainOptions&, const Json&)> set;
   std::function<Json(const TrainOptions&)> get;
@@ -62,16 +65,22 @@ struct Setting {
 
 const std::vector<Setting>& settings();
 
+// The options that these three names stand for, where nothing else is asked for. Those that depend
+// on the length of sequences are set by resolve().
+TrainOptions standard_options(const std::string& preset, const std::string& task,
+                              const std::string& model);
+
 // A flag as it was given.
 struct GivenSetting {
   const Setting* setting;
   std::string text;
 };
 
-// The options of a new run: the preset named among the flags, then the flags over it.
+// The options of a new run: what the flags name as preset, task and model, then the flags over it.
 TrainOptions resolve(const std::vector<GivenSetting>& given);
 
-// The options that a config.json holds. Throws Failure naming the one that is not there.
+// The options that a config.json holds. Throws Failure naming the one that is not there; those of
+// heads and weights, which runs of an earlier version have not, are then the published model's.
 TrainOptions options_of(const Json& config);
 
 // The options of a run that goes on: its own. A flag that asks for something else is a UsageError.
@@ -79,8 +88,11 @@ TrainOptions resolve_resumed(const std::vector<GivenSetting>& given, const Json&
 
 Json to_json(const TrainOptions& options);
 
+// A config.json without what a Grassmann model alone reads.
+Json without_grassmann(Json config);
+
 // Flags that give a run the options of this config.json: the preset, and what differs from it.
-// Where the corpora lie is left out.
+// Where the corpora lie is left out, and what the model does not read.
 std::vector<std::string> flags_of(const Json& config);
 
 // The library's structs. A shape that makes no model is a UsageError.
