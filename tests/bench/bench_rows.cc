@@ -8,7 +8,7 @@
 namespace {
 
 constexpr int64_t kPositions = 256, kReduced = 32, kCoordinates = kReduced * (kReduced - 1) / 2;
-constexpr int32_t kWindows[] = {1, 2, 4, 8, 12, 16};
+const gf::Windows kWindows = {{1, 2, 4, 8, 12, 16}};
 
 // `matrices` of [M, D] floats.
 void report(benchmark::State& state, int64_t matrices) {
