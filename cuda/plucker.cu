@@ -79,10 +79,10 @@ void CudaOps::plucker_backward(const Act& dg, const Act& z, int64_t, int64_t len
                                const Act& dp, const Act& dz) {
   const Range range(device_, "plucker_backward");
   const Offsets offsets(z, length, windows);
-  float* du = gpu_.scratch<float>((1 + offsets.count) * z.rows * z.cols);
+  float* du = gpu_.scratch<float>((1 + offsets.count) * z.size());
   float* da = nullptr;
   if (windows.is_learned()) da = gpu_.kept<float>(int64_t{offsets.count} * offsets.rows);
-  const PairGradients pairs = {du, du + z.rows * z.cols, da};
+  const PairGradients pairs = {du, du + z.size(), da};
   float* parts = gpu_.kept<float>(kMaxParts * dg.cols);  // of the bias gradient
   int64_t count = wedge_product_backward(gpu_, dg, z, offsets, layer, p, pairs, parts);
   if (count == 0) {

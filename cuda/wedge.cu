@@ -107,42 +107,15 @@ __global__ void backward_kernel(const T* z, int64_t ldz, const __grid_constant__
                          shared_row(kY, r).v, to, u, e, dv, w);
 }
 
-// A thread takes kWide coordinates of a row at a time, threadIdx.y is the row among the block's.
-constexpr int kGatherThreads = 256;
+// A thread takes eight coordinates of a row at a time, threadIdx.y is the row among the block's.
+constexpr int kGatherThreads = 128;
+constexpr int kGatherAtOnce = 6;  // loads on their way
 
-template <int kWide>
-struct Wide {
-  float v[kWide];
-
-  __device__ __forceinline__ void add(const float* from) {
-    if constexpr (kWide == 4) {
-      const float4 x = *reinterpret_cast<const float4*>(from);
-      v[0] += x.x, v[1] += x.y, v[2] += x.z, v[3] += x.w;
-    } else {
-      v[0] += *from;
-    }
-  }
-  __device__ __forceinline__ void store(float* to) const {
-    if constexpr (kWide == 4) {
-      *reinterpret_cast<float4*>(to) = make_float4(v[0], v[1], v[2], v[3]);
-    } else {
-      *to = v[0];
-    }
-  }
-  __device__ __forceinline__ void store(bf16* to) const {
-    if constexpr (kWide == 4) {
-      *reinterpret_cast<uint2*>(to) = make_uint2(pack2(v[0], v[1]), pack2(v[2], v[3]));
-    } else {
-      *to = from_float<bf16>(v[0]);
-    }
-  }
-};
-
-// dv is read once: at the study's shape (M = 4096, r = 32, six offsets) 3.1 MB, 1 µs. Of four heads
-// of r = 16 and 12 offsets it is 12.6 MB at M = 4096, which the L2 cache still has, and 101 MB, 34
-// µs, at M = 32768.
-template <int kWide, class T>
-__global__ void __launch_bounds__(kGatherThreads)
+// dv is read once: in bf16 at the study's shape (M = 4096, r = 32, six offsets) 1.6 MB, 0.5 µs. Of
+// four heads of r = 16 and 12 offsets it is 6.3 MB at M = 4096, which the L2 cache still has, and
+// 50 MB, 17 µs, at M = 32768.
+template <bool kWhole, class T>
+__global__ void __launch_bounds__(kGatherThreads, 6)
     gather_kernel(const __grid_constant__ Offsets offsets, const PairGradients from, T* dz,
                   int64_t ld) {
   wait_for_inputs();
@@ -151,16 +124,24 @@ __global__ void __launch_bounds__(kGatherThreads)
   if (row >= offsets.rows) return;
   const int token = row / heads, head = row - token * heads;
   const int after = offsets.length - offsets.position(token);
-  for (int j = static_cast<int>(threadIdx.x) * kWide; j < r; j += blockDim.x * kWide) {
-    Wide<kWide> sum = {};
-    sum.add(from.du + int64_t{row} * r + j);
-#pragma unroll 6
-    for (int k = 0; k < offsets.count; ++k) {
-      const int offset = offsets.at[k];
-      const int64_t by = int64_t{k} * offsets.rows + row + int64_t{offset} * heads;
-      if (offset < after) sum.add(from.dv + by * r + j);
+  for (int j = static_cast<int>(threadIdx.x) * kVector; j < r; j += blockDim.x * kVector) {
+    float sum[kVector];
+    load<kWhole>(from.du + int64_t{row} * r + j, r - j, sum);
+    for (int first = 0; first < offsets.count; first += kGatherAtOnce) {
+      float v[kGatherAtOnce][kVector] = {};
+#pragma unroll
+      for (int i = 0; i < kGatherAtOnce; ++i) {
+        const int k = first + i, offset = k < offsets.count ? offsets.at[k] : offsets.length;
+        const int64_t by = int64_t{k} * offsets.rows + row + int64_t{offset} * heads;
+        if (offset < after) load<kWhole>(static_cast<const T*>(from.dv) + by * r + j, r - j, v[i]);
+      }
+#pragma unroll
+      for (int i = 0; i < kGatherAtOnce; ++i) {
+#pragma unroll
+        for (int at = 0; at < kVector; ++at) sum[at] += v[i][at];
+      }
     }
-    sum.store(dz + token * ld + head * r + j);
+    store<kWhole>(dz + token * ld + head * r + j, r - j, sum);
   }
 }
 
@@ -197,14 +178,14 @@ void launch_rows(Gpu& gpu, const char* what, const Offsets& offsets, void (*kern
          static_cast<unsigned>(warps * kWarp), bytes, std::forward<Arguments>(arguments)...);
 }
 
-template <int kWide>
+template <bool kWhole>
 void launch_gather(Gpu& gpu, const Offsets& offsets, const PairGradients& from, const Act& dz) {
-  const unsigned lanes = std::min(
-      std::bit_ceil(static_cast<unsigned>(ceil_div(offsets.reduced, kWide))), unsigned{kWarp});
+  const auto vectors = static_cast<unsigned>(ceil_div(offsets.reduced, kVector));
+  const unsigned lanes = std::min(std::bit_ceil(vectors), unsigned{kWarp});
   const unsigned rows = kGatherThreads / lanes;
   with_element(dz, [&](auto element) {
     using T = decltype(element);
-    launch(gpu, "wedge_gather", gather_kernel<kWide, T>,
+    launch(gpu, "wedge_gather", gather_kernel<kWhole, T>,
            static_cast<unsigned>(ceil_div(offsets.rows, rows)), dim3(lanes, rows), 0, offsets, from,
            data<T>(dz), dz.ld);
   });
@@ -256,10 +237,10 @@ void wedge_backward(Gpu& gpu, const Act& z, const Offsets& offsets, const Act& d
 }
 
 void wedge_gather(Gpu& gpu, const Offsets& offsets, const PairGradients& from, const Act& dz) {
-  if (is_vectored(dz) && offsets.reduced % 4 == 0) {
-    launch_gather<4>(gpu, offsets, from, dz);
+  if (is_vectored(dz) && offsets.reduced % kVector == 0) {
+    launch_gather<true>(gpu, offsets, from, dz);
   } else {
-    launch_gather<1>(gpu, offsets, from, dz);
+    launch_gather<false>(gpu, offsets, from, dz);
   }
 }
 

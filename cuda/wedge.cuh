@@ -40,6 +40,9 @@ struct LaneRow {
     __stcg(at, make_float4(v[0], v[1], v[2], v[3]));
     __stcg(at + 1, make_float4(v[4], v[5], v[6], v[7]));
   }
+  __device__ __forceinline__ void put(bf16* to) const {
+    __stcg(reinterpret_cast<uint4*>(to + lane() * kVector), packed(v));
+  }
 };
 
 // Any r: a warp holds a row in shared memory, each lane using its own coordinates alone.
@@ -61,7 +64,10 @@ struct SharedRow {
   __device__ __forceinline__ void store(T* to) const {
     for (int i = lane(); i < r; i += kWarp) to[i] = from_float<T>(v[i]);
   }
-  __device__ __forceinline__ void put(float* to) const { store(to); }
+  template <class T>
+  __device__ __forceinline__ void put(T* to) const {
+    store(to);
+  }
 };
 
 template <class Row>
@@ -265,7 +271,9 @@ __device__ __forceinline__ void pass_back(const Past<T>& past, const Offsets& of
 #pragma unroll
     for (int i = 0; i < Row::kAtOnce; ++i) {
       const int k = first + i * kShares + share<kShares, Row>();
-      if (k < past.n && is_own) dv[i].put(to.dv + (int64_t{k} * offsets.rows + row) * r);
+      if (k < past.n && is_own) {
+        dv[i].put(static_cast<T*>(to.dv) + (int64_t{k} * offsets.rows + row) * r);
+      }
       if (kLearned && k < offsets.count && is_own && Row::lane() == 0) {
         to.da[int64_t{k} * offsets.rows + by_head] = da[i];
       }

@@ -49,9 +49,12 @@ void wedge(Gpu& gpu, const Act& z, const Offsets& offsets, const Act& p);
 // What rows receive through their pairs: du [M H, r] as u; dv [count, M H, r], row m of the k-th
 // what row m owes to the one that it sees at offset k, is written where that offset is valid. da
 // [count, H, M], unless it is null, is what the weight of offset k receives; 0 where it is not
-// valid.
+// valid. dv, which is most of all that moves, has the element of z: its rounding is no more than
+// that of the dz it is added up to.
 struct PairGradients {
-  float *du, *dv, *da;
+  float* du;
+  void* dv;
+  float* da;
 };
 
 // Once more p, and what follows from P, the antisymmetric matrix of a row's dp.

@@ -18,8 +18,8 @@ namespace {
 //
 // Four heads of r = 16, 12 offsets, bf16: `wedge` reads 0.5 MB at M = 4096 (4.2 MB at 32768),
 // writes 3.9 MB (31 MB), 1.5 µs (12 µs) at 3.0 TB/s, and issues some 2.4 M instructions of warps
-// (19 M), 2.5 µs (20 µs) at four a cycle. `wedge_backward` reads 4.5 MB (36 MB), writes 18 MB (141
-// MB), 7 µs (59 µs), and issues some 6 M (49 M), 7 µs (53 µs).
+// (19 M), 2.5 µs (20 µs) at four a cycle. `wedge_backward` reads 4.5 MB (36 MB), writes 12 MB (96
+// MB), 5.5 µs (44 µs), and issues some 6.2 M (50 M), 6.7 µs (54 µs).
 
 constexpr int kRows = kWarp;  // of a block
 constexpr int kSharing = 4;   // threads of a row
