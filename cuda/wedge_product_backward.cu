@@ -154,7 +154,7 @@ __device__ __forceinline__ void keep_product(Shared& shared, const Sums& d) {
   }
 }
 
-// By half of the threads. Returns what add_rows does.
+// By the first half of the threads. Returns what add_rows does.
 __device__ __forceinline__ float make_products(Shared& shared, const Offsets& offsets, int first,
                                                int phase) {
   Sums d = {};
@@ -162,7 +162,7 @@ __device__ __forceinline__ float make_products(Shared& shared, const Offsets& of
   const float bias = add_rows(shared, offsets, first);
   hopper::products_wait<0>();
   hopper::pin(d);
-  wait_for_half();
+  wait_for_half<0>();
   keep_product(shared, d);
   return bias;
 }
@@ -262,9 +262,9 @@ __global__ void __launch_bounds__(kThreads, 1) GF_CLUSTER(kBlocks, 1)
       const bool is_tile = next < offsets.rows;
       if (half() == 1 && is_tile) {
         look_back<kLearned>(m.z, m.ldz, offsets, next, shared.tokens);
-        wait_for_half();
+        wait_for_half<1>();
         make_wedges(shared);
-        wait_for_half();
+        wait_for_half<1>();
         write_wedges(shared, m, next, offsets.rows);
       }
       if (half() == 0 && next > begin) pass_back<kLearned>(shared, m, offsets, next - step);

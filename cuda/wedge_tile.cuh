@@ -46,8 +46,10 @@ __device__ __forceinline__ int lane() {
 __device__ __forceinline__ int half() {
   return hopper::warpgroup() / 2;
 }
+// By all threads of that half.
+template <int kWhich>
 __device__ __forceinline__ void wait_for_half() {
-  asm volatile("bar.sync %0, %1;" ::"r"(1 + half()), "n"(kHalf) : "memory");
+  asm volatile("bar.sync %0, %1;" ::"n"(1 + kWhich), "n"(kHalf) : "memory");
 }
 
 // Dynamic shared memory from its first multiple of 1024 bytes on.
