@@ -100,7 +100,7 @@ std::vector<std::string> BarChart::texts(bool below) const {
   return rows;
 }
 
-// Whiskers, points and values lie above all bars.
+// Whiskers, points and values lie above all bars, the first two edged in white.
 void BarChart::plot(const std::string& marks_title) {
   std::vector<std::string> parts, above;
   for (const auto& [key, bars] : bars_) {
@@ -112,9 +112,12 @@ void BarChart::plot(const std::string& marks_title) {
                            kBarShare * slot(), kSeries[series].color,
                            published ? kPublishedShare : 1.0,
                            titled ? ("title " + quoted(kSeries[series].name)).c_str() : "notitle"));
-    above.push_back(data +
-                    " using ($4 > $3 ? $1 : NaN):3:(0):($4 - $3) with vectors heads size "
-                    "0.02,90 lw 1.5 lc rgb '#222222' notitle");
+    for (const char* line : {"lw 4 lc rgb '#ffffff'", "lw 1.5 lc rgb '#222222'"}) {
+      above.push_back(data +
+                      " using ($4 > $3 ? $1 : NaN):3:(0):($4 - $3) with vectors heads size "
+                      "0.02,90 " +
+                      line + " notitle");
+    }
   }
   if (!marks_.empty()) {
     std::vector<std::string> rows;

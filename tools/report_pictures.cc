@@ -203,14 +203,15 @@ std::string draw_gaps(const std::vector<Group>& groups, const std::vector<std::s
 
 // ---- windows_ablation ----
 
-// "6 windows\\nlearned\\n4 heads"
+// "1 to 16\\nlearned\\n4 heads"
 std::string windows_label(const ReportRun& run) {
-  const size_t count = run.config["windows"].size();
+  const auto windows = run.config["windows"].get<std::vector<int32_t>>();
+  const auto [least, greatest] = std::minmax_element(windows.begin(), windows.end());
   const int64_t heads = run.config["grassmann_heads"];
-  if (run.is_ablation() && count == 1) return "only " + run.config["windows"][0].dump();
-  std::string label = format("%zu windows", count);
+  std::string label =
+      windows.size() == 1 ? format("only %d", windows[0]) : format("%d to %d", *least, *greatest);
+  if (run.schedule() == "per-layer") label += "\\none per\\nlayer";
   if (run.config["window_weights"] == "learned") label += "\\nlearned";
-  if (run.schedule() == "per-layer") label += "\\none per layer";
   if (heads > 1) label += format("\\n%lld heads", static_cast<long long>(heads));
   return label;
 }

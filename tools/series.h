@@ -19,7 +19,7 @@ inline constexpr Series kSeries[] = {
     {"transformer", "transformer", "", "#0072B2"},
     {"Grassmann, all windows", "grassmann", "all", "#D55E00"},
     {"Grassmann, one window per layer", "grassmann", "per-layer", "#009E73"},
-    {"Grassmann+", "grassmann+", "all", "#56B4E9"},
+    {"Grassmann+", "grassmann+", "all", "#000000"},
     {"Grassmann, other windows", "grassmann", "other", "#999999"},
     {"Grassmann, as published", "grassmann", "not told", "#CC79A7"},
 };
