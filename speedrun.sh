@@ -77,12 +77,13 @@ parse() {
     usage >&2
     exit 2
   fi
-  [[ ! $continued || (${#positions[@]} -eq 0 && ! $ablations) ]] ||
+  [[ ! $continued || ${#positions[@]} -eq 0 ]] ||
     fail "--continue takes the study's runs as they were planned" 2
   [[ ! $ablations || $task != snli ]] ||
     fail "--ablations are of language models, but snli asks for pair classifiers alone" 2
   if [[ $continued || $mode == eval ]]; then
-    [[ ! $ablations ]] || fail "--ablations: eval takes the study's runs as they were planned" 2
+    [[ ! $ablations ]] ||
+      fail "--ablations adds runs to a study: name them again, with its --output-dir" 2
     [[ $output ]] || output=$(latest_study)
     study+=(--continue "$output" --mode "$mode")
     return

@@ -10,15 +10,14 @@
 
 namespace tools {
 
-// Bars at places 0, 1, ..., at each one for every series, and their values above them.
+// Bars at places 0, 1, ..., side by side in the order in which they were added, and their values
+// above them.
 class BarChart {
  public:
-  // `shift`, in bars, is how far all of them stand to the right of their places.
-  BarChart(const std::string& name, const std::string& title, const std::string& unit,
-           double shift = 0);
+  BarChart(const std::string& name, const std::string& title, const std::string& unit);
 
   Picture& picture() { return picture_; }
-  void add_place(const std::string& label) { labels_.push_back(label); }
+  void add_place(const std::string& label) { places_.push_back({label}); }
 
   // The first place of figures that others have published: a line sets them apart.
   void add_border();
@@ -34,25 +33,36 @@ class BarChart {
   void draw(const std::filesystem::path& directory, const std::string& marks_title, double top = 0);
 
  private:
+  struct Place {
+    std::string label;
+    size_t bars = 0;
+  };
   struct Bar {
-    double x;
+    size_t place;
+    size_t number;  // among those of the place
     double value;
     double low, high;        // ends of the whisker
     double least, greatest;  // with the mark
     std::string text;
   };
 
+  struct Mark {
+    Bar bar;
+    double value;
+  };
+
   void include(double value);
+  double slot() const;  // from bar to bar; places are 1 apart
+  double x_of(const Bar& bar) const;
   void plot(const std::string& marks_title);
   std::vector<std::string> rows_of(const std::vector<Bar>& bars) const;
   std::vector<std::string> texts(bool below) const;
 
   Picture picture_;
-  double shift_;
-  std::vector<std::string> labels_;
+  std::vector<Place> places_;
   std::map<std::pair<bool, size_t>, std::vector<Bar>> bars_;  // by published, series
   Bar* latest_ = nullptr;
-  std::vector<std::string> marks_;
+  std::vector<Mark> marks_;
   double greatest_ = 0;
   double least_ = 0;
 };

@@ -26,7 +26,7 @@ int run(int argc, char** argv) {
   if (directories.empty()) throw UsageError("expected the directory of a study or of a run");
 
   ReportInput input = read_report_input(directories);
-  const std::vector<Group> groups = group_runs(input);
+  const Groups groups = group_runs(input);
   const fs::path target = output.empty() ? directories.front() : output;
   std::error_code error;
   fs::create_directories(target, error);

@@ -62,7 +62,7 @@ Panel make_panel(Picture& picture, const std::vector<Group>& groups, const Size&
 
 // The legend of all panels, below them. A key of gnuplot's own keeps to the width of one panel.
 void add_legend(Picture& picture, const std::vector<Group>& groups, double y) {
-  constexpr double kLine = 0.03, kCharacter = 0.0075;  // widths, in that of the picture
+  constexpr double kLine = 0.03, kCharacter = 0.008;  // widths, in that of the picture
   std::vector<const Series*> used;
   size_t characters = 0;
   for (const Series& series : kSeries) {

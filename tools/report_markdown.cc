@@ -129,6 +129,57 @@ std::string class_table(const std::vector<Group>& groups, const std::string& tas
          markdown_table(rows);
 }
 
+// ---- Which windows ----
+
+std::string windows_text(const ReportRun& run) {
+  std::string text;
+  for (const Json& offset : run.config["windows"]) {
+    text += (text.empty() ? "" : ", ") + offset.dump();
+  }
+  return run.schedule() == "per-layer" ? text + "; one per layer" : text;
+}
+
+Row windows_row(const Group& group) {
+  const ReportRun& run = group.first();
+  const bool transformer = run.model() == "transformer";
+  const Measure& measure = measure_of(run.task());
+  const int64_t parameters = run.results.value("parameters", int64_t{0});
+  const std::string heads =
+      run.config["grassmann_heads"].dump() + " × " + run.config["reduced_dim"].dump();
+  return {transformer ? "transformer" : windows_text(run),
+          transformer ? "" : heads,
+          transformer ? "" : run.config["window_weights"].get<std::string>(),
+          parameters > 0 ? with_thousands(parameters) : "–",
+          number(static_cast<int64_t>(group.runs.size())),
+          format_statistic(group.validation, "%.2f"),
+          format_statistic(group.test, "%.2f"),
+          transformer ? "" : format_gap(group.validation_gap, measure),
+          transformer ? "" : format_gap(group.test_gap, measure)};
+}
+
+std::string windows_table(const Groups& groups, const Size& size) {
+  const Measure& measure = measure_of(size.task);
+  const std::string title = measure.title, gap = measure.more_is_better ? "difference" : "gap";
+  std::vector<Row> rows = {{"windows", "heads × r", "weights", "parameters", "seeds",
+                            "best validation " + title, "test " + title, gap + ", validation",
+                            gap + ", test"}};
+  for (const Group* group : by_windows(groups, size)) rows.push_back(windows_row(*group));
+  return markdown_table(rows);
+}
+
+std::vector<Size> sizes_with_ablations(const Groups& groups) {
+  std::vector<Size> sizes;
+  for (const std::string& task : tasks_of(groups.ablations)) {
+    for (const Size& size : sizes_of(groups.ablations, task)) sizes.push_back(size);
+  }
+  return sizes;
+}
+
+std::string size_title(const Size& size) {
+  return format("%s, L = %lld, N = %lld", task_title(size.task).c_str(),
+                static_cast<long long>(size.length), static_cast<long long>(size.layers));
+}
+
 // ---- Figures of others ----
 
 std::string source_name(const Json& figure) {
@@ -222,6 +273,18 @@ std::string section_of_task(const std::vector<Group>& groups, const std::string&
   return text;
 }
 
+std::string section_of_windows(const Groups& groups, const std::vector<std::string>& pictures) {
+  if (groups.ablations.empty()) return "";
+  std::string text =
+      "## Which windows\n\n"
+      "The Grassmann model with other windows, heads and weights, beside the series of the same "
+      "length, depth and\nrecipe.\n\n";
+  for (const Size& size : sizes_with_ablations(groups)) {
+    text += "Of " + size_title(size) + ":\n\n" + windows_table(groups, size);
+  }
+  return text + picture_line(pictures, "windows_ablation", "Gap by windows, heads and weights");
+}
+
 std::string section_of_missing(const ReportInput& input) {
   if (input.missing.empty()) return "";
   std::string text = "## What is missing\n\n";
@@ -245,9 +308,40 @@ std::string section_of_sources() {
   return text;
 }
 
+// ---- For a terminal ----
+
+std::vector<Row> short_comparison(const std::vector<Group>& groups, const std::string& task) {
+  const Measure& measure = measure_of(task);
+  std::vector<Row> rows;
+  for (const Group& group : groups) {
+    if (group.task() != task) continue;
+    const Row all = comparison_row(group);
+    if (rows.empty()) {
+      rows.push_back({group.first().title(), "L", "N", "seeds",
+                      std::string("validation ") + measure.key, std::string("test ") + measure.key,
+                      measure.more_is_better ? "difference" : "gap", "tokens/s"});
+    }
+    rows.push_back({all[0], all[1], all[2], all[3], all[4], all[6], all[7], all[9]});
+  }
+  return rows;
+}
+
+std::vector<Row> short_windows(const Groups& groups, const Size& size) {
+  const Measure& measure = measure_of(size.task);
+  std::vector<Row> rows = {{"windows: " + size_title(size), "heads × r", "weights",
+                            std::string("validation ") + measure.key,
+                            std::string("test ") + measure.key,
+                            measure.more_is_better ? "difference" : "gap"}};
+  for (const Group* group : by_windows(groups, size)) {
+    const Row all = windows_row(*group);
+    rows.push_back({all[0], all[1], all[2], all[5], all[6], all[7]});
+  }
+  return rows;
+}
+
 }  // namespace
 
-std::string report_markdown(const ReportInput& input, const std::vector<Group>& groups,
+std::string report_markdown(const ReportInput& input, const Groups& groups,
                             const std::vector<std::string>& pictures) {
   std::string text = "# Grassmann-flow beside the transformer\n\n" + section_of_study(input);
   text +=
@@ -256,12 +350,13 @@ std::string report_markdown(const ReportInput& input, const std::vector<Group>& 
       "the transformer of the same\nlength L, depth N, recipe and seed; a difference is one of "
       "accuracies, in points.\n\n";
   bool published = false;
-  for (const std::string& task : tasks_of(groups)) {
-    text += section_of_task(groups, task, pictures);
+  for (const std::string& task : tasks_of(groups.series)) {
+    text += section_of_task(groups.series, task, pictures);
     published = published || task.rfind("wikitext", 0) == 0 || task == "snli";
   }
   const std::string gaps = picture_line(pictures, "gap_by_schedule", "Gap by window schedule");
   if (!gaps.empty()) text += "## The gap by window schedule\n\n" + gaps;
+  text += section_of_windows(groups, pictures);
   const std::string curves = picture_line(pictures, "learning_curves", "Validation by epoch");
   if (!curves.empty()) text += "## Learning curves\n\n" + curves;
   text += section_of_missing(input);
@@ -270,28 +365,20 @@ std::string report_markdown(const ReportInput& input, const std::vector<Group>& 
   return text;
 }
 
-std::string report_text(const ReportInput& input, const std::vector<Group>& groups) {
-  std::string text;
-  for (const std::string& task : tasks_of(groups)) {
-    const Measure& measure = measure_of(task);
-    std::vector<Row> rows;
-    for (const Group& group : groups) {
-      if (group.task() != task) continue;
-      const Row all = comparison_row(group);
-      if (rows.empty()) {
-        rows.push_back({group.first().title(), "L", "N", "seeds",
-                        std::string("validation ") + measure.key,
-                        std::string("test ") + measure.key,
-                        measure.more_is_better ? "difference" : "gap", "tokens/s"});
-      }
-      rows.push_back({all[0], all[1], all[2], all[3], all[4], all[6], all[7], all[9]});
-    }
-    text += (text.empty() ? "" : "\n") + plain_table(rows);
+std::string report_text(const ReportInput& input, const Groups& groups) {
+  std::vector<std::string> parts;
+  for (const std::string& task : tasks_of(groups.series)) {
+    parts.push_back(plain_table(short_comparison(groups.series, task)));
   }
-  if (!input.missing.empty()) text += (text.empty() ? "" : "\n") + std::string("missing:\n");
+  for (const Size& size : sizes_with_ablations(groups)) {
+    parts.push_back(plain_table(short_windows(groups, size)));
+  }
+  if (!input.missing.empty()) parts.emplace_back("missing:\n");
   for (const MissingRun& run : input.missing) {
-    text += "  " + run.name + ": " + run.why + "\n    " + run.command + "\n";
+    parts.back() += "  " + run.name + ": " + run.why + "\n    " + run.command + "\n";
   }
+  std::string text;
+  for (const std::string& part : parts) text.append(text.empty() ? "" : "\n").append(part);
   return text;
 }
 

@@ -8,10 +8,10 @@
 namespace tools {
 
 // report.md; `pictures` are the names of those that were drawn.
-std::string report_markdown(const ReportInput& input, const std::vector<Group>& groups,
+std::string report_markdown(const ReportInput& input, const Groups& groups,
                             const std::vector<std::string>& pictures);
 
 // The comparison and what is missing, for a terminal.
-std::string report_text(const ReportInput& input, const std::vector<Group>& groups);
+std::string report_text(const ReportInput& input, const Groups& groups);
 
 }  // namespace tools

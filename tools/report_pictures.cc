@@ -11,8 +11,6 @@ namespace {
 
 constexpr const char* kMarksTitle = "the same in PyTorch (one seed)";
 
-constexpr double kGapShift = -0.5;  // centres the bars where no transformer's stands
-
 std::string size_label(const Size& size) {
   return format("L = %lld\\nN = %lld", static_cast<long long>(size.length),
                 static_cast<long long>(size.layers));
@@ -186,7 +184,7 @@ std::string draw_gaps(const std::vector<Group>& groups, const std::vector<std::s
       tasks.size() == 1 ? ", " + first_of(groups, tasks[0]).first().title() : "";
   BarChart chart(name,
                  "Validation perplexity above that of the transformer of the same size" + only,
-                 "gap, %", kGapShift);
+                 "gap, %");
   for (const std::string& task : tasks) {
     for (const Size& size : sizes_of(groups, task)) {
       const std::string title = "\\n" + first_of(groups, task).first().title();
@@ -203,17 +201,57 @@ std::string draw_gaps(const std::vector<Group>& groups, const std::vector<std::s
   return name;
 }
 
+// ---- windows_ablation ----
+
+// "1 to 16\\nlearned\\n4 heads"
+std::string windows_label(const ReportRun& run) {
+  const auto windows = run.config["windows"].get<std::vector<int32_t>>();
+  const auto [least, greatest] = std::minmax_element(windows.begin(), windows.end());
+  const int64_t heads = run.config["grassmann_heads"];
+  std::string label =
+      windows.size() == 1 ? format("only %d", windows[0]) : format("%d to %d", *least, *greatest);
+  if (run.schedule() == "per-layer") label += "\\none per\\nlayer";
+  if (run.config["window_weights"] == "learned") label += "\\nlearned";
+  if (heads > 1) label += format("\\n%lld heads", static_cast<long long>(heads));
+  return label;
+}
+
+// Of the task's first length and depth; the tables have the others.
+std::string draw_windows(const Groups& groups, const std::string& task, const fs::path& directory) {
+  const std::string name = "windows_ablation";
+  const Size size = sizes_of(groups.ablations, task).front();
+  BarChart chart(
+      name,
+      format("Validation perplexity above that of the transformer, %s, L = %lld, N = %lld",
+             task_title(task).c_str(), static_cast<long long>(size.length),
+             static_cast<long long>(size.layers)),
+      "gap, %");
+  for (const Group* group : by_windows(groups, size)) {
+    if (!group->validation_gap) continue;
+    chart.add_place(windows_label(group->first()));
+    const auto series = static_cast<size_t>(&group->series() - kSeries);
+    add_statistic(chart, series, *group->validation_gap, "%+.1f %%");
+  }
+  chart.picture().add("set xzeroaxis lt 1 lc rgb '#444444'");
+  if (is_wikitext(task)) add_published_gaps(chart);
+  chart.draw(directory, "");
+  return name;
+}
+
 }  // namespace
 
-void draw_pictures(const std::vector<Group>& groups, const fs::path& directory,
+void draw_pictures(const Groups& groups, const fs::path& directory,
                    std::vector<std::string>& names) {
-  for (const std::string& task : tasks_of(groups)) {
-    names.push_back(measure_of(task).more_is_better ? draw_accuracies(groups, task, directory)
-                                                    : draw_perplexities(groups, task, directory));
+  for (const std::string& task : tasks_of(groups.series)) {
+    names.push_back(measure_of(task).more_is_better
+                        ? draw_accuracies(groups.series, task, directory)
+                        : draw_perplexities(groups.series, task, directory));
   }
-  const std::vector<std::string> tasks = tasks_with_gap(groups);
-  if (!tasks.empty()) names.push_back(draw_gaps(groups, tasks, directory));
-  if (const auto name = draw_curves(groups, directory)) names.push_back(*name);
+  const std::vector<std::string> tasks = tasks_with_gap(groups.series);
+  if (!tasks.empty()) names.push_back(draw_gaps(groups.series, tasks, directory));
+  const std::vector<std::string> ablated = tasks_with_gap(groups.ablations);
+  if (!ablated.empty()) names.push_back(draw_windows(groups, ablated[0], directory));
+  if (const auto name = draw_curves(groups.series, directory)) names.push_back(*name);
 }
 
 }  // namespace tools

@@ -15,12 +15,14 @@ namespace {
 constexpr Measure kPerplexity = {"perplexity", "perplexity", 1, false};
 constexpr Measure kAccuracy = {"accuracy", "accuracy, %", 100, true};
 
-// What decides about a run beside its seed, and what does not change what it computes.
+// Whether two runs compute the same.
 bool same_run(const ReportRun& a, const ReportRun& b) {
-  Json first = a.config, second = b.config;
-  first.erase("data");
-  second.erase("data");
-  return first == second;
+  const auto computed = [](const ReportRun& run) {
+    Json config = run.config;
+    config.erase("data");
+    return run.model() == "transformer" ? without_grassmann(config) : config;
+  };
+  return computed(a) == computed(b);
 }
 
 std::optional<double> number(const Json& json, const std::string& key, double scale) {
@@ -61,7 +63,7 @@ void read_files(ReportRun& run) {
     run.remark = "not begun";
     return;
   }
-  options_of(run.config);  // of a damaged one throws
+  run.config = to_json(options_of(run.config));  // whole, and of a damaged one throws
   run.results = read_if_there(run.directory / "results.json");
   run.validation = read_if_there(run.directory / (run.task() + "_validation_results.json"));
   run.test = read_if_there(run.directory / (run.task() + "_test_results.json"));
@@ -154,6 +156,13 @@ std::string task_title(const std::string& task) {
 
 std::string ReportRun::schedule() const {
   return model() == "transformer" ? "" : config.value("window_schedule", "");
+}
+
+bool ReportRun::is_ablation() const {
+  if (model() == "grassmann+") return schedule() != "all";
+  if (model() != "grassmann") return false;
+  return config["grassmann_heads"] != 1 || config["window_weights"] != "mean" ||
+         (schedule() == "all" && config["windows"].size() == 1);
 }
 
 std::optional<double> ReportRun::best_validation() const {

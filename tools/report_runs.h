@@ -40,6 +40,10 @@ struct ReportRun {
   std::string schedule() const;  // "" for a transformer
   int64_t seed() const { return config.value("seed", int64_t{0}); }
 
+  // A Grassmann model that is none of the study's series: one offset for every layer, learned
+  // weights or heads without being grassmann+, or grassmann+ with one window per layer.
+  bool is_ablation() const;
+
   // In the unit of the task's measure.
   std::optional<double> best_validation() const;
   std::optional<double> best_test() const;

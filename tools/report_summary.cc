@@ -17,11 +17,17 @@ namespace {
 
 // What two runs must share for their difference to be the mixer's.
 Json recipe_of(const ReportRun& run) {
-  Json recipe = run.config;
-  for (const char* key : {"model", "seed", "data", "windows", "window_schedule", "reduced_dim"}) {
-    recipe.erase(key);
-  }
+  Json recipe = without_grassmann(run.config);
+  for (const char* key : {"model", "seed", "data"}) recipe.erase(key);
   return recipe;
+}
+
+Json mixer_of(const ReportRun& run) {
+  Json mixer;
+  for (const char* key : {"windows", "reduced_dim", "grassmann_heads", "window_weights"}) {
+    mixer[key] = run.config[key];
+  }
+  return mixer;
 }
 
 // What the runs of a group share, in the order of groups.
@@ -30,10 +36,9 @@ auto key_of(const ReportRun& run) {
                                                   "snli"};
   const auto task = std::find(kTasks.begin(), kTasks.end(), run.task()) - kTasks.begin();
   const bool transformer = run.model() == "transformer";
-  const Json mixer =
-      transformer ? Json() : Json({run.config["windows"], run.config["reduced_dim"]});
-  return std::make_tuple(task, run.length(), run.layers(), !transformer, run.schedule(),
-                         recipe_of(run).dump(), mixer.dump());
+  return std::make_tuple(task, run.length(), run.layers(), !transformer, run.model(),
+                         run.schedule(), recipe_of(run).dump(),
+                         transformer ? "" : mixer_of(run).dump());
 }
 
 std::vector<double> collect(const Group& group,
@@ -173,6 +178,7 @@ std::string format_statistic(const std::optional<Statistic>& statistic, const ch
 }
 
 const Series& Group::series() const {
+  if (first().is_ablation()) return kSeries[find_series("grassmann", "other")];
   return kSeries[find_series(first().model(), first().schedule())];
 }
 
@@ -180,7 +186,7 @@ Size size_of(const Group& group) {
   return {group.task(), group.first().length(), group.first().layers()};
 }
 
-std::vector<Group> group_runs(ReportInput& input) {
+Groups group_runs(ReportInput& input) {
   std::map<decltype(key_of(input.runs.front())), Group> by_key;
   for (const ReportRun& run : input.runs) by_key[key_of(run)].runs.push_back(&run);
   std::vector<Group> groups;
@@ -197,7 +203,11 @@ std::vector<Group> group_runs(ReportInput& input) {
     groups.push_back(std::move(group));
   }
   compare(groups, input);
-  return groups;
+  Groups result;
+  for (Group& group : groups) {
+    (group.first().is_ablation() ? result.ablations : result.series).push_back(std::move(group));
+  }
+  return result;
 }
 
 const Group* find_group(const std::vector<Group>& groups, const Size& size, const Series& series) {
@@ -224,7 +234,33 @@ std::vector<std::string> tasks_of(const std::vector<Group>& groups) {
   return tasks;
 }
 
-Json summary_json(const ReportInput& input, const std::vector<Group>& groups) {
+std::vector<const Group*> by_windows(const Groups& groups, const Size& size) {
+  std::vector<const Group*> found;
+  for (const Group& group : groups.ablations) {
+    if (size_of(group) == size) found.push_back(&group);
+  }
+  const size_t ablations = found.size();
+  for (const Group& group : groups.series) {
+    const bool comparable =
+        std::any_of(found.begin(), found.begin() + static_cast<std::ptrdiff_t>(ablations),
+                    [&](const Group* ablation) {
+                      return recipe_of(ablation->first()) == recipe_of(group.first());
+                    });
+    if (comparable) found.push_back(&group);
+  }
+  const auto place_of = [](const Group* group) {
+    const ReportRun& run = group->first();
+    const Json& windows = run.config["windows"];
+    return std::make_tuple(run.model() != "transformer", run.config["grassmann_heads"],
+                           run.config["window_weights"] == "learned", windows.size(),
+                           run.schedule() == "all", windows);
+  };
+  std::sort(found.begin(), found.end(),
+            [&](const Group* a, const Group* b) { return place_of(a) < place_of(b); });
+  return found;
+}
+
+Json summary_json(const ReportInput& input, const Groups& groups) {
   Json json = {{"version", gf_version_string()},
                {"studies", Json::array()},
                {"results", Json::array()},
@@ -236,7 +272,12 @@ Json summary_json(const ReportInput& input, const std::vector<Group>& groups) {
                                {"device", study.device},
                                {"seconds", study.seconds()}});
   }
-  for (const Group& group : groups) json["results"].push_back(group_json(group));
+  for (const Group& group : groups.series) json["results"].push_back(group_json(group));
+  for (const Group& group : groups.ablations) {
+    Json row = group_json(group);
+    row.update(mixer_of(group.first()));
+    json["ablations"].push_back(row);
+  }
   for (const MissingRun& run : input.missing) {
     json["missing"].push_back({{"name", run.name}, {"why", run.why}, {"command", run.command}});
   }

@@ -47,17 +47,26 @@ struct Size {
 };
 Size size_of(const Group& group);
 
-// Orders the runs into groups: by task, length, depth and model, the transformer first. A group
-// whose transformer is not there has that noted among what is missing.
-std::vector<Group> group_runs(ReportInput& input);
+// The runs in groups, by task, length, depth and model, the transformer first.
+struct Groups {
+  std::vector<Group> series;
+  std::vector<Group> ablations;  // see ReportRun::is_ablation()
+};
+
+// A group whose transformer is not there has that noted among what is missing.
+Groups group_runs(ReportInput& input);
 
 const Group* find_group(const std::vector<Group>& groups, const Size& size, const Series& series);
 
 std::vector<Size> sizes_of(const std::vector<Group>& groups, const std::string& task);
 std::vector<std::string> tasks_of(const std::vector<Group>& groups);
 
+// The ablations of a size and the series of the same recipe: the transformer, then from one head
+// with the mean of one window to more heads, learned weights and more windows.
+std::vector<const Group*> by_windows(const Groups& groups, const Size& size);
+
 // best_results_summary.json
-Json summary_json(const ReportInput& input, const std::vector<Group>& groups);
+Json summary_json(const ReportInput& input, const Groups& groups);
 
 // The published figures: tools/published_results.json.
 const Json& published_results();

@@ -5,21 +5,23 @@
 
 namespace tools {
 
-// A kind of model: its name in tables and its colour and place in pictures. The colours are those
-// that people with any colour vision tell apart: M. Okabe and K. Ito, "Color universal design".
+// A kind of model: its name in tables and its colour in pictures, where bars that stand together
+// have this order. The colours are those that people with any colour vision tell apart: M. Okabe
+// and K. Ito, "Color universal design".
 struct Series {
   const char* name;
   const char* model;
   const char* schedule;  // of the windows, as in config.json; "" for a transformer
   const char* color;
-  int place;  // among the bars that stand together
 };
 
 inline constexpr Series kSeries[] = {
-    {"transformer", "transformer", "", "#0072B2", -1},
-    {"Grassmann, all windows", "grassmann", "all", "#D55E00", 0},
-    {"Grassmann, one window per layer", "grassmann", "per-layer", "#009E73", 1},
-    {"Grassmann, as published", "grassmann", "not told", "#CC79A7", 0},
+    {"transformer", "transformer", "", "#0072B2"},
+    {"Grassmann, all windows", "grassmann", "all", "#D55E00"},
+    {"Grassmann, one window per layer", "grassmann", "per-layer", "#009E73"},
+    {"Grassmann+", "grassmann+", "all", "#000000"},
+    {"Grassmann, other windows", "grassmann", "other", "#999999"},
+    {"Grassmann, as published", "grassmann", "not told", "#CC79A7"},
 };
 
 inline size_t find_series(const std::string& model, const std::string& schedule) {

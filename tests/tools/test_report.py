@@ -54,7 +54,7 @@ class Tables(ReportTest):
 
     def test_means_spreads_and_gaps(self):
         out = self.report()
-        self.assertEqual(len(self.summary["results"]), 3)
+        self.assertEqual(len(self.summary["results"]), 4)
         self.assertEqual(self.summary["missing"], [])
         self.assertNotIn("missing", out)
         reference = self.values(NAMES[0], "best_val_perplexity")
@@ -73,6 +73,9 @@ class Tables(ReportTest):
             self.assertIn(shown, out)
             self.assertIn(shown, self.text)
         self.assertIn("| Grassmann, one window per layer | 64 | 2 | 3 |", self.text)
+        self.assertIn("| Grassmann+ | 64 | 2 | 3 |", self.text)
+        self.assertNotIn("ablations", self.summary)
+        self.assertNotIn("Which windows", self.text)
         record = json.loads((self.study / "study.json").read_text())
         self.assertIn(f"{record['seconds']:.1f} s", self.text)
 
@@ -112,7 +115,7 @@ class Tables(ReportTest):
         transformer = self.study / f"{NAMES[0]}_s0"
         config = json.loads((transformer / "config.json").read_text())
         self.report()
-        self.assertEqual(len(self.summary["results"]), 3)
+        self.assertEqual(len(self.summary["results"]), 4)
         shutil.rmtree(transformer)
         self.report()
         (missing,) = self.summary["missing"]
@@ -120,13 +123,16 @@ class Tables(ReportTest):
         tool, *arguments = shlex.split(missing["command"])
         self.succeed(tool, *arguments)
         made = self.study / "transformer_sample_L64_N2"
-        self.assertEqual(json.loads((made / "config.json").read_text()), config)
+        # The same but for what a transformer does not read.
+        repeated = json.loads((made / "config.json").read_text())
+        self.assertEqual({key for key in config if config[key] != repeated[key]},
+                         {"reduced_dim", "windows"})
         self.report()
         self.assertEqual(self.summary["missing"], [])
         self.report(self.study / f"{NAMES[1]}_s0", made)  # single runs
         self.assertEqual(len(self.summary["results"]), 2)
         self.report(self.study, self.made)
-        self.assertEqual([len(row["runs"]) for row in self.summary["results"]], [3, 3, 3])
+        self.assertEqual([len(row["runs"]) for row in self.summary["results"]], [3, 3, 3, 3])
         self.assertRegex(self.text, "is left out: .* the same options and the same seed")
 
     def test_other_recipes_are_not_compared(self):
@@ -134,6 +140,71 @@ class Tables(ReportTest):
             path.write_text(path.read_text().replace('"lr": 0.01', '"lr": 0.02'))
         self.report()
         self.assertTrue(all(row["validation_gap_percent"] is None for row in self.summary["results"]))
+
+    def add_ablation(self, name, perplexity, **options):
+        """A run of seed 0 as the Grassmann model's, but for its options and perplexity."""
+        run = self.study / name
+        shutil.copytree(self.study / f"{NAMES[1]}_s0", run)
+        for file in ("config.json", "results.json"):
+            content = json.loads((run / file).read_text())
+            config = content.get("config", content)
+            config.update(options)
+            content |= {"best_val_perplexity": perplexity} if file == "results.json" else {}
+            (run / file).write_text(json.dumps(content))
+
+    def test_ablations(self):
+        self.report()
+        before = self.summary["results"]
+        (reference, *_) = self.values(NAMES[0], "best_val_perplexity")
+        one, two = [2], [1, 2]
+        self.add_ablation("heads", 1.1 * reference, grassmann_heads=4, window_weights="learned")
+        self.add_ablation("learned", 1.2 * reference, window_weights="learned")
+        self.add_ablation("one", 1.3 * reference, windows=one)
+        self.add_ablation("plus", 1.4 * reference, model="grassmann+", window_weights="learned",
+                          window_schedule="per-layer")
+        out = self.report()
+        self.assertEqual(self.summary["results"], before)
+        self.assertEqual(self.summary["missing"], [])
+        found = {row["runs"][0]["name"]: row for row in self.summary["ablations"]}
+        for name, gap, mixer in (("heads", 10, [two, 4, "learned"]), ("learned", 20, [two, 1, "learned"]),
+                                 ("one", 30, [one, 1, "mean"]), ("plus", 40, [two, 1, "learned"])):
+            row = found.pop(name)
+            self.assertAlmostEqual(row["validation_gap_percent"]["mean"], gap)
+            self.assertEqual([row[key] for key in ("windows", "grassmann_heads", "window_weights")],
+                             mixer)
+        self.assertEqual(found, {})
+        section = self.text.split("## Which windows")[1].split("##")[0]
+        self.assertIn("Of the sample corpus, L = 64, N = 2:", section)
+        rows = [[cell.strip() for cell in line.split("|")[1:-1]]
+                for line in section.splitlines() if line.startswith("|")][2:]
+        self.assertEqual([[row[0], row[1], row[2], row[4]] for row in rows], [
+            ["transformer", "", "", "3"],
+            ["2", "1 × 4", "mean", "1"],
+            ["1, 2; one per layer", "1 × 4", "mean", "3"],
+            ["1, 2", "1 × 4", "mean", "3"],
+            ["1, 2; one per layer", "1 × 4", "learned", "1"],
+            ["1, 2", "1 × 4", "learned", "1"],
+            ["1, 2", "4 × 4", "learned", "1"],
+            ["1, 2", "4 × 4", "learned", "3"]])
+        self.assertEqual(rows[1][7], "+30.0 %")
+        self.assertIn("+30.0 %", out)
+        self.assertIn("](windows_ablation.png)", section)
+        tree = xml.etree.ElementTree.parse(self.dir / "report/windows_ablation.svg")
+        texts = " ".join("".join(e.itertext()) for e in tree.iter() if e.tag.endswith("text"))
+        for text in ("only 2", "4 heads", "+30.0 %", "Grassmann, other windows"):
+            self.assertIn(text, texts)
+
+    def test_a_study_of_an_earlier_version(self):
+        for path in self.study.glob("grassmann+*"):
+            shutil.rmtree(path)
+        self.report()
+        texts, summary = self.text, self.summary
+        for path in self.study.glob("*/config.json"):
+            config = json.loads(path.read_text())
+            del config["grassmann_heads"], config["window_weights"]
+            path.write_text(json.dumps(config))
+        self.report()
+        self.assertEqual((self.text, self.summary), (texts, summary))
 
     def test_pairs(self):
         for name, accuracy in ((NAMES[0], 0.5), (NAMES[1], 0.53)):
@@ -167,7 +238,7 @@ class Tables(ReportTest):
         for path in self.study.glob("*_s?"):
             shutil.rmtree(path)
         self.report()
-        self.assertEqual(len(self.summary["missing"]), 9)
+        self.assertEqual(len(self.summary["missing"]), 12)
         self.assertEqual(self.summary["results"], [])
 
 

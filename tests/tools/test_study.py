@@ -3,6 +3,7 @@
 
 import json
 import pathlib
+import re
 import signal
 import subprocess
 import time
@@ -14,7 +15,8 @@ from test_tools import TOOLS, ToolTest
 TINY = ("--model-dim 8 --num-heads 2 --reduced-dim 4 --ff-dim 16 --windows 1,2 --batch-size 128 "
         "--warmup-steps 2 --lr 1e-2 --max-steps").split()
 STUDY = "--preset demo --task sample --max-seq-len 64 --num-layers 2 --threads 1".split()
-NAMES = ["transformer_sample_L64_N2", "grassmann_sample_L64_N2", "grassmann_sample_L64_N2_per-layer"]
+NAMES = ["transformer_sample_L64_N2", "grassmann_sample_L64_N2", "grassmann_sample_L64_N2_per-layer",
+         "grassmann+_sample_L64_N2"]
 
 
 class StudyTest(ToolTest):
@@ -33,7 +35,7 @@ class Study(StudyTest):
     def test_a_study_and_its_files(self):
         out = self.succeed(*self.command("--jobs", 2, "--seeds", 2, "--commit", "abc")).decode()
         names = [f"{name}_s{seed}" for name in NAMES for seed in (0, 1)]
-        self.assertIn("6 of 6 done", out)
+        self.assertIn("8 of 8 done", out)
         self.assertNotIn("\x1b", out)  # no terminal: no control sequences
         record = json.loads((self.study / "study.json").read_text())
         self.assertEqual([run["name"] for run in record["runs"]], names)
@@ -41,7 +43,7 @@ class Study(StudyTest):
         self.assertGreater(record["seconds"], 0)
         self.assertRegex(record["device"], "^cpu")
         for name in names:
-            self.assertRegex(out, rf"(?m)^{name} +done +1/4 ")
+            self.assertRegex(out, rf"(?m)^{re.escape(name)} +done +1/4 ")
             results = self.results(name)
             self.assertTrue(results["completed"])
             self.assertEqual(results["config"]["seed"], int(name[-1]))
@@ -61,7 +63,7 @@ class Study(StudyTest):
         self.succeed(*self.command("--model", "grassmann"))  # two runs more
         self.assertEqual(results.stat().st_mtime_ns, before)
         record = json.loads((self.study / "study.json").read_text())
-        self.assertEqual([run["name"] for run in record["runs"]], NAMES)
+        self.assertEqual([run["name"] for run in record["runs"]], NAMES[:3])
         self.assertEqual(len(record["sessions"]), 3)
 
         # Half a file is none: the run's last part is done again, to the same end.
@@ -88,7 +90,7 @@ class Study(StudyTest):
         self.assertFalse(self.results_or_none(NAMES[0]).get("completed", False))
 
         out = self.succeed("gf-study", "--continue", self.study).decode()
-        self.assertIn("3 of 3 done", out)
+        self.assertIn("4 of 4 done", out)
         self.succeed("gf-train", "--preset", "demo", "--model", "transformer", "--max-seq-len", 64,
                      "--num-layers", 2, *TINY, steps, "--output-dir", self.dir / "whole")
         whole, resumed = ((path / "checkpoints/last.safetensors").read_bytes()
@@ -110,7 +112,7 @@ class Study(StudyTest):
         self.assertRegex(errors, f"(?m)^{NAMES[1]} failed: gf-train: .*config.json is damaged")
         self.assertIn(f"--continue {self.study}", errors)
         self.assertRegex(process.stdout.decode(), rf"(?m)^{NAMES[1]} +FAILED")
-        self.assertIn(b"2 of 3 done, 1 failed", process.stdout)
+        self.assertIn(b"3 of 4 done, 1 failed", process.stdout)
 
     def test_mistakes_and_damage(self):
         self.fail_with(2, "--jobs: expected a whole number from 0 to 64, not 'x'",
@@ -131,13 +133,43 @@ class Study(StudyTest):
 
     def test_dry_run_lists_the_studys_runs(self):
         out = self.succeed("gf-study", "--dry-run", "--output-dir", "D").decode().splitlines()
-        self.assertEqual(len(out), 2 * 2 * 3 + 3)
+        self.assertEqual(len(out), 2 * 2 * 4 + 4)
         self.assertEqual(out[2], "gf-train --preset study --task wikitext --model grassmann "
                          "--max-seq-len 128 --num-layers 6 --window-schedule per-layer --seed 0 "
                          "--output-dir D/grassmann_wikitext_L128_N6_per-layer")
-        self.assertEqual([line.split("/")[-1] for line in out[-3:]],
+        self.assertEqual([line.split("/")[-1] for line in out[-4:]],
                          ["transformer_snli_L128_N6", "grassmann_snli_L128_N6",
-                          "grassmann_snli_L128_N6_per-layer"])
+                          "grassmann_snli_L128_N6_per-layer", "grassmann+_snli_L128_N6"])
+
+    def test_ablations(self):
+        def planned(*arguments):
+            lines = self.succeed("gf-study", *arguments, "--dry-run", "--output-dir", "D").decode()
+            words = [line.split() for line in lines.splitlines()]
+            return {line[-1].removeprefix("D/"): line[1:-2] for line in words}
+
+        without, runs = planned(), planned("--ablations")
+        self.assertEqual(len(runs), len(without) + 9)
+        windows = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]
+        published = [1, 2, 4, 8, 12, 16]
+        expected = {f"window-{offset}": [[offset], 1, 32, "mean"] for offset in published}
+        expected |= {"learned": [published, 1, 32, "learned"],
+                     "learned_12-windows": [windows, 1, 32, "learned"],
+                     "learned_4-heads": [published, 4, 16, "learned"]}
+        for name, mixer in expected.items():
+            flags = runs.pop("grassmann_wikitext_L128_N6_" + name)
+            config = json.loads(self.succeed("gf-train", *flags, "--dry-run", "--json"))["config"]
+            self.assertEqual([config[key] for key in ("model", "max_seq_len", "num_layers", "windows",
+                                                      "grassmann_heads", "reduced_dim",
+                                                      "window_weights")],
+                             ["grassmann", 128, 6, *mixer])
+        self.assertEqual(runs, without)
+        few = planned("--ablations", "--model", "transformer", "--max-seq-len", "256,128",
+                      "--num-layers", 12, "--task", "wikitext", "--seeds", 2)
+        self.assertEqual(len(few), 2 * 2 + 9 * 2)
+        self.assertIn("grassmann_wikitext_L256_N12_window-16_s1", few)
+        self.fail_with(2, "--ablations are of language models, but --task snli", "gf-study",
+                       "--task", "snli", "--ablations")
+        self.fail_with(2, "--continue takes", "gf-study", "--continue", "--ablations")
 
 
 class Speedrun(ToolTest):
@@ -150,6 +182,10 @@ class Speedrun(ToolTest):
                 (["--sedes", "3"], 2, r"speedrun.sh: unknown option --sedes"),
                 (["all", "--seeds"], 2, r"speedrun.sh: --seeds: expected a value"),
                 (["all", "--continue", "D"], 2, "--continue takes"),
+                (["grassmann+", "--seeds"], 2, "--seeds: expected a value"),
+                (["--continue", "D", "--ablations"], 2, "--ablations adds runs"),
+                (["all", "all", "eval", "--ablations"], 2, "--ablations adds runs"),
+                (["all", "snli", "--ablations"], 2, "--ablations are of language models"),
         ):
             with self.subTest(arguments):
                 done = subprocess.run([script, *arguments], capture_output=True, timeout=60)

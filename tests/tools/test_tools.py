@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import signal
+import struct
 import subprocess
 import sys
 import tempfile
@@ -84,7 +85,9 @@ class CommandLine(ToolTest):
                 (["--epochs", "0"], r"--epochs: expected a whole number, at least 1, not '0'"),
                 (["--seed", "1e3"], r"--seed: expected a whole number"),
                 (["--dropout", "1"], r"--dropout: expected a number from 0 to 0.999"),
-                (["--model", "rnn"], r"--model: expected grassmann or transformer, not 'rnn'"),
+                (["--model", "rnn"], r"--model: expected grassmann, grassmann\+ or transformer, not 'rnn'"),
+                (["--window-weights", "sum"], r"--window-weights: expected mean or learned, not 'sum'"),
+                (["--grassmann-heads", "0"], r"--grassmann-heads: expected a whole number, at least 1"),
                 (["--preset", "x"], r"--preset: expected study, document or demo"),
                 (["--num-layers"], r"--num-layers: expected a value"),
                 (["stray"], r"unexpected argument 'stray'"),
@@ -102,15 +105,15 @@ class CommandLine(ToolTest):
         self.fail_with(2, "--pair", "gf-tokenize", "--tokenizer", "byte", "--pair", "--decode")
 
     def test_dry_run_counts(self):
-        # The table of parameter counts: V, L, N, transformer, grassmann.
+        # The table of parameter counts: V, L, N, transformer, grassmann, grassmann+.
         for tokenizer, length, layers, *counts in (
-                ("gpt2", 256, 6, 17_670_400, 17_695_168),
-                ("bert", 128, 6, 12_585_472, 12_610_240),
-                ("bert", 256, 6, 12_618_240, 12_643_008),
-                ("bert", 128, 12, 17_324_032, 17_373_568),
-                ("bert", 256, 12, 17_356_800, 17_406_336),
+                ("gpt2", 256, 6, 17_670_400, 17_695_168, 17_720_224),
+                ("bert", 128, 6, 12_585_472, 12_610_240, 12_635_296),
+                ("bert", 256, 6, 12_618_240, 12_643_008, 12_668_064),
+                ("bert", 128, 12, 17_324_032, 17_373_568, 17_423_680),
+                ("bert", 256, 12, 17_356_800, 17_406_336, 17_456_448),
         ):
-            for model, count in zip(("transformer", "grassmann"), counts):
+            for model, count in zip(("transformer", "grassmann", "grassmann+"), counts):
                 shape = ["--preset", "study", "--tokenizer", tokenizer, "--model", model,
                          "--max-seq-len", length, "--num-layers", layers, "--dry-run"]
                 self.assertIn(f" {count:,}\n", self.succeed("gf-train", *shape).decode())
@@ -131,10 +134,25 @@ class CommandLine(ToolTest):
                           document["lr"]), (8, 0, "cosine-epoch", 1e-3))
         self.assertEqual(config("--preset", "demo")["task"], "sample")
 
+        def mixer(*arguments):
+            keys = ("grassmann_heads", "reduced_dim", "windows", "window_schedule", "window_weights")
+            return [config(*arguments)[key] for key in keys]
+
+        windows = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64]
+        self.assertEqual(mixer(), [1, 32, [1, 2, 4, 8, 12, 16], "all", "mean"])
+        plus = ("--model", "grassmann+")
+        for preset, reduced_dim in (("study", 16), ("document", 16), ("demo", 8)):
+            self.assertEqual(mixer(*plus, "--preset", preset),
+                             [4, reduced_dim, windows, "all", "learned"])
+        self.assertEqual(mixer("--task", "snli", *plus), [4, 16, windows, "all", "learned"])
+        self.assertEqual(mixer("--window-weights", "mean", "--windows", "3", *plus,
+                               "--grassmann-heads", 2, "--window-schedule", "per-layer"),
+                         [2, 16, [3], "per-layer", "mean"])
+
 
 class Training(ToolTest):
     def test_a_run_and_its_files(self):
-        for model in ("transformer", "grassmann"):
+        for model in ("transformer", "grassmann", "grassmann+"):
             out = self.train(model, "--model", model).decode()
             self.assertIn("held out", out)
             self.assertNotIn("\x1b", out)  # no terminal: no control sequences
@@ -160,7 +178,10 @@ class Training(ToolTest):
                              "--split", split, "--output-file", self.dir / "eval.json")
                 evaluated = json.loads((self.dir / "eval.json").read_text())
                 self.assertAlmostEqual(evaluated["loss"], results[key], delta=1e-6)
-                self.assertEqual(evaluated["config"]["model"], model)
+                config = evaluated["config"]
+                self.assertEqual((config["model"], config.pop("vocab_size")), (model, 256))
+                self.assertEqual(config, {key: results["config"][key] for key in config})
+                self.assertEqual("window_weights" in config, model != "transformer")
                 self.assertGreater(evaluated["tokens"], 0)
             self.assertIn(b"perplexity", self.succeed("gf-eval", "--checkpoint", run_dir))
 
@@ -197,6 +218,42 @@ class Training(ToolTest):
                      "--threads", "1", "--quiet")
         self.fail_with(2, "already holds a run", "gf-train", *TINY, "--data", self.text,
                        "--output-dir", part)
+
+    def test_a_run_of_an_earlier_version(self):
+        self.train("whole")
+        part = self.interrupt("part")
+        keys = ("grassmann_heads", "window_weights")
+
+        def without(text):
+            return json.dumps({key: value for key, value in json.loads(text).items()
+                               if key not in keys})
+
+        def make_earlier(path):
+            whole = path.read_bytes()
+            (size,) = struct.unpack_from("<Q", whole)
+            header = json.loads(whole[8:8 + size])
+            metadata = header["__metadata__"]
+            del metadata["model"]
+            metadata["gf.config"] = without(metadata["gf.config"])
+            text = json.dumps(header, separators=(",", ":")).encode().ljust(size)
+            path.write_bytes(struct.pack("<Q", len(text)) + text + whole[8 + size:])
+
+        config = part / "config.json"
+        config.write_text(without(config.read_text()))
+        make_earlier(part / "checkpoints/last.safetensors")
+        self.succeed("gf-train", "--resume", part, "--grassmann-heads", 1)
+        results = [json.loads((self.dir / name / "results.json").read_text())
+                   for name in ("whole", "part")]
+        self.assertEqual(results[0]["test_loss"], results[1]["test_loss"])
+        self.assertEqual(results[0]["config"], results[1]["config"])
+        make_earlier(self.dir / "whole/checkpoints/best.safetensors")
+        found = json.loads(self.succeed("gf-eval", "--checkpoint", self.dir / "whole", "--json"))
+        self.assertEqual(found["loss"], results[0]["test_loss"])
+        self.assertEqual([found["config"][key] for key in ("model", *keys)],
+                         ["grassmann", 1, "mean"])
+        config.write_text(config.read_text().replace('"windows"', '"widnows"'))
+        self.fail_with(1, "config.json is damaged: no valid value for windows", "gf-train",
+                       "--resume", part)
 
     def test_default_directory_and_latest(self):
         self.succeed("gf-train", *TINY, "--data", self.text, "--max-steps", 3, cwd=self.dir)
