@@ -157,7 +157,7 @@ class Tables(ReportTest):
         before = self.summary["results"]
         (reference, *_) = self.values(NAMES[0], "best_val_perplexity")
         one, two = [2], [1, 2]
-        self.add_ablation("heads", 1.1 * reference, grassmann_heads=4, window_weights="learned")
+        self.add_ablation("heads", 1.1 * reference, grassmann_heads=4)
         self.add_ablation("learned", 1.2 * reference, window_weights="learned")
         self.add_ablation("one", 1.3 * reference, windows=one)
         self.add_ablation("plus", 1.4 * reference, model="grassmann+", window_weights="learned",
@@ -166,7 +166,7 @@ class Tables(ReportTest):
         self.assertEqual(self.summary["results"], before)
         self.assertEqual(self.summary["missing"], [])
         found = {row["runs"][0]["name"]: row for row in self.summary["ablations"]}
-        for name, gap, mixer in (("heads", 10, [two, 4, "learned"]), ("learned", 20, [two, 1, "learned"]),
+        for name, gap, mixer in (("heads", 10, [two, 4, "mean"]), ("learned", 20, [two, 1, "learned"]),
                                  ("one", 30, [one, 1, "mean"]), ("plus", 40, [two, 1, "learned"])):
             row = found.pop(name)
             self.assertAlmostEqual(row["validation_gap_percent"]["mean"], gap)
@@ -184,7 +184,7 @@ class Tables(ReportTest):
             ["1, 2", "1 × 4", "mean", "3"],
             ["1, 2; one per layer", "1 × 4", "learned", "1"],
             ["1, 2", "1 × 4", "learned", "1"],
-            ["1, 2", "4 × 4", "learned", "1"],
+            ["1, 2", "4 × 4", "mean", "1"],
             ["1, 2", "4 × 4", "learned", "3"]])
         self.assertEqual(rows[1][7], "+30.0 %")
         self.assertIn("+30.0 %", out)
