@@ -153,8 +153,9 @@ void steps_of_pairs_are_the_cpus(void**) {
       const double norm_off = std::abs(a.gradient_norm / b.gradient_norm - 1);
       print_message("step %d: loss off by %.1e, gradient norm by %.1e\n", step + 1, loss_off,
                     norm_off);
-      // A mean over eight pairs, where that over chunks is one over a thousand tokens.
-      assert_true(loss_off < by_precision(1e-5, 5e-3) && norm_off < by_precision(1e-4, 3e-2));
+      // A mean over eight pairs, where that over chunks is one over a thousand tokens. In bf16 the
+      // largest seen was 5.3e-3, the mean 6e-4: a logit of 1 to 2 has an ulp of 8e-3 there.
+      assert_true(loss_off < by_precision(1e-5, 1e-2) && norm_off < by_precision(1e-4, 3e-2));
     }
     if (in_bf16()) copy_weights(*cpu_model, *gpu_model);
     const gf::Evaluation a = gf::evaluate(*gpu_model, *data, 8),
