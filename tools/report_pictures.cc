@@ -1,6 +1,7 @@
 #include "report_pictures.h"
 
 #include <algorithm>
+#include <limits>
 
 #include "bar_chart.h"
 #include "format.h"
@@ -45,12 +46,15 @@ const Group& first_of(const std::vector<Group>& groups, const std::string& task)
 
 // " (lower is better; mean and standard deviation of 3 seeds)"
 std::string reading(const std::vector<Group>& groups, const std::string& task, const char* better) {
-  size_t seeds = 0;
+  size_t least = std::numeric_limits<size_t>::max(), most = 0;
   for (const Group& group : groups) {
-    if (group.task() == task) seeds = std::max(seeds, group.runs.size());
+    if (group.task() != task) continue;
+    least = std::min(least, group.runs.size());
+    most = std::max(most, group.runs.size());
   }
-  const std::string spread = format("; mean and standard deviation of %zu seeds", seeds);
-  return format(" (%s is better%s)", better, seeds > 1 ? spread.c_str() : "");
+  const std::string spread =
+      format("; mean and standard deviation of %s%zu seeds", least < most ? "up to " : "", most);
+  return format(" (%s is better%s)", better, most > 1 ? spread.c_str() : "");
 }
 
 // ---- <task>_results of language models ----
