@@ -125,6 +125,8 @@ need_data() {
 
 # ---- Packages and build ------------------------------------------------------------------------
 
+has_gpu() { nvidia-smi -L 2>/dev/null | grep -q '^GPU'; }
+
 build() {
   heading "Packages"
   # shellcheck source=tools/packages.sh
@@ -132,14 +134,20 @@ build() {
   install_packages build
 
   heading "Build"
-  local log=build/speedrun.log
+  local log=build/speedrun.log cuda=(-DGF_CUDA=OFF)
+  if has_gpu; then cuda=(-DGF_CUDA_ARCHITECTURES=native); fi
   mkdir -p build
-  if ! { [[ -f build/CMakeCache.txt ]] || cmake -S . -B build -G Ninja -DGF_BUILD_TESTS=OFF; } >"$log" 2>&1 ||
+  if ! { [[ -f build/CMakeCache.txt ]] ||
+    cmake -S . -B build -G Ninja -DGF_BUILD_TESTS=OFF "${cuda[@]}"; } >"$log" 2>&1 ||
     ! cmake --build build --target gf-train gf-eval gf-study gf-report >>"$log" 2>&1; then
     tail -n 20 "$log" >&2
     fail "the build failed; the whole log is in $log"
   fi
   echo "gf-train, gf-eval, gf-study and gf-report in build/bin are up to date"
+  if has_gpu && [[ ! -e build/src/libgrassflow_cuda.so ]]; then
+    echo "They do not know the GPU that is here: build/ was configured without a CUDA toolkit of 12.8 or later."
+    echo "With one installed, remove build/ and start again; until then everything runs on the CPU."
+  fi
 }
 
 # ---- The study ---------------------------------------------------------------------------------

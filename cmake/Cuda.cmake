@@ -3,13 +3,25 @@
 
 set(GF_CUDA AUTO CACHE STRING "Build the CUDA backend: ON, OFF, or AUTO (where there is a toolkit)")
 set(GF_CUDA_ARCHITECTURES "80-real;90a-real;100-real;100-virtual" CACHE STRING
-    "GPU architectures: machine code for each, and PTX of the last for those to come")
+    "GPU architectures: machine code for each, and PTX of the last for those to come; native: this machine's")
 set(GF_WITH_CUDA OFF)
 if(GF_SANITIZE AND GF_CUDA STREQUAL "AUTO")
   message(STATUS "CUDA backend: left out of a build with sanitizers (tests/gpu/run.sh has the GPU's own)")
   return()
 elseif(GF_CUDA STREQUAL "OFF")
   return()
+endif()
+
+# That of the first GPU, with the instructions of its own that Hopper has.
+if(GF_CUDA_ARCHITECTURES STREQUAL "native")
+  execute_process(COMMAND nvidia-smi --query-gpu=compute_cap --format=csv,noheader
+                  OUTPUT_VARIABLE capability ERROR_VARIABLE ignored RESULT_VARIABLE status)
+  if(NOT capability MATCHES "^([0-9]+)\\.([0-9]+)")
+    message(FATAL_ERROR "GF_CUDA_ARCHITECTURES is native, but nvidia-smi finds no GPU here (${status}). "
+                        "Name an architecture, such as 90a-real")
+  endif()
+  string(REGEX REPLACE "^90$" "90a" GF_CUDA_ARCHITECTURES "${CMAKE_MATCH_1}${CMAKE_MATCH_2}")
+  string(APPEND GF_CUDA_ARCHITECTURES "-real")
 endif()
 
 include(CheckLanguage)

@@ -649,7 +649,8 @@ static inline void gf_model_config_init(gf_model_config* config, gf_mixer mixer)
 /**
  * @brief Makes a Grassmann configuration that of grassmann+: four heads of r = 16, twelve offsets
  * from 1 to 64 for every layer, and learned weights. Widths, depth and length stay as they are, and
- * so, within 1 %, does the number of parameters. docs/study.md has what it gains.
+ * so, within 1 % at the default widths, does the number of parameters. docs/study.md has what it
+ * gains.
  * @param config A configuration that gf_model_config_init() has set up, by this header.
  * @since 0.1
  */

@@ -111,7 +111,8 @@ theirs() { measure "$1" "$python" tests/bench/pytorch_peer.py "${peer_flags[@]}"
 if [[ $build -eq 1 ]]; then
   say "building in $build_dir"
   { [[ -f $build_dir/CMakeCache.txt ]] ||
-    cmake -S . -B "$build_dir" -G Ninja -DGF_CUDA=ON -DGF_BUILD_BENCH=ON -DGF_BUILD_TESTS=OFF; } >&2
+    cmake -S . -B "$build_dir" -G Ninja -DGF_CUDA=ON -DGF_CUDA_ARCHITECTURES=native \
+      -DGF_BUILD_BENCH=ON -DGF_BUILD_TESTS=OFF; } >&2
   cmake --build "$build_dir" --target bench_gpu grassflow_cuda >&2
 fi
 [[ -x $bench ]] || { say "$bench is not there"; exit 1; }

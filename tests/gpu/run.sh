@@ -61,7 +61,8 @@ if [[ $build = 1 ]]; then
   install_packages tests
   targets=(grassflow_cuda)
   for test in "${tests[@]}"; do targets+=("$(basename "$(program_of "$test")")"); done
-  cmake -S . -B "$build_dir" -G Ninja -DGF_CUDA=ON -DGF_BUILD_TOOLS=OFF -DGF_BUILD_TESTS=ON
+  cmake -S . -B "$build_dir" -G Ninja -DGF_CUDA=ON -DGF_CUDA_ARCHITECTURES=native \
+    -DGF_BUILD_TOOLS=OFF -DGF_BUILD_TESTS=ON
   cmake --build "$build_dir" --target "${targets[@]}"
   git describe --always --dirty >"$build_dir/commit" 2>/dev/null || echo unknown >"$build_dir/commit"
 fi
