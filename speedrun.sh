@@ -12,8 +12,8 @@ Usage: ./speedrun.sh [OPTION...]
 
 Without a model: installs what is missing, builds, trains a small transformer
 and small Grassmann models on the embedded sample corpus and on its sentence
-pairs, evaluates them and reports how they compare. A few minutes on two cores;
-no GPU, no data, no network but the package registry.
+pairs, evaluates them and reports how they compare. Four to eight minutes on two
+cores; no GPU, no data, no network but the package registry.
 
 With a model: the study's runs. WikiText-2 at L = 128 and 256 with N = 6 and 12
 layers, the Grassmann model with both window schedules and as grassmann+ (more
