@@ -214,25 +214,21 @@ Offsets::Offsets(const Act& z, int64_t sequence_length, const Windows& windows)
 
 void wedge(Gpu& gpu, const Act& z, const Offsets& offsets, const Act& p) {
   if (wedge_lanes(gpu, z, offsets, p)) return;
-  with_weights(offsets, [&](auto is_learned) {
-    with_element(z, [&](auto element) {
-      using T = decltype(element);
-      launch_rows(gpu, "wedge", offsets, wedge_kernel<decltype(is_learned)::value, T>,
-                  data<const T>(z), z.ld, offsets, Coordinates<T>{data<T>(p), p.ld});
-    });
+  with_weights_and_element(offsets, z, [&](auto is_learned, auto element) {
+    using T = decltype(element);
+    launch_rows(gpu, "wedge", offsets, wedge_kernel<decltype(is_learned)::value, T>,
+                data<const T>(z), z.ld, offsets, Coordinates<T>{data<T>(p), p.ld});
   });
 }
 
 void wedge_backward(Gpu& gpu, const Act& z, const Offsets& offsets, const Act& dp, const Act& p,
                     const PairGradients& to) {
   if (wedge_lanes_backward(gpu, z, offsets, dp, p, to)) return;
-  with_weights(offsets, [&](auto is_learned) {
-    with_element(z, [&](auto element) {
-      using T = decltype(element);
-      launch_rows(gpu, "wedge_backward", offsets, backward_kernel<decltype(is_learned)::value, T>,
-                  data<const T>(z), z.ld, offsets, Coordinates<const T>{data<const T>(dp), dp.ld},
-                  Coordinates<T>{data<T>(p), p.ld}, to);
-    });
+  with_weights_and_element(offsets, z, [&](auto is_learned, auto element) {
+    using T = decltype(element);
+    launch_rows(gpu, "wedge_backward", offsets, backward_kernel<decltype(is_learned)::value, T>,
+                data<const T>(z), z.ld, offsets, Coordinates<const T>{data<const T>(dp), dp.ld},
+                Coordinates<T>{data<T>(p), p.ld}, to);
   });
 }
 

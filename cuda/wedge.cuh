@@ -355,4 +355,12 @@ void with_weights(const Offsets& offsets, const Body& body) {
   }
 }
 
+// The same, and with a value of the element that z is held as.
+template <class Body>
+void with_weights_and_element(const Offsets& offsets, const Act& z, const Body& body) {
+  with_weights(offsets, [&](auto is_learned) {
+    with_element(z, [&](auto element) { body(is_learned, element); });
+  });
+}
+
 }  // namespace gf::cuda

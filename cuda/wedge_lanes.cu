@@ -234,20 +234,18 @@ __global__ void __launch_bounds__(kThreads, kBlocks<kReduced>)
       first + own.place < offsets.rows, shared.rows[own.place] + 2 * kReduced, to, u, e, dv, du);
 }
 
-// Calls body with r as a constant, if it is one of these and all rows are aligned.
+// Calls body with r as a constant, if it is one of these and all rows are aligned, whether weights
+// are learned, and a value of the element of z.
 template <class Body>
-bool with_reduced(const Offsets& offsets, bool is_aligned, const Body& body) {
+bool with_instance(const Offsets& offsets, const Act& z, bool is_aligned, const Body& body) {
+  const auto with_reduced = [&](auto reduced) {
+    with_weights_and_element(
+        offsets, z, [&](auto is_learned, auto element) { body(reduced, is_learned, element); });
+    return true;
+  };
   if (!is_aligned) return false;
-  switch (offsets.reduced) {
-    case 16:
-      body(std::integral_constant<int, 16>());
-      return true;
-    case 32:
-      body(std::integral_constant<int, 32>());
-      return true;
-    default:
-      return false;
-  }
+  if (offsets.reduced == 16) return with_reduced(std::integral_constant<int, 16>());
+  return offsets.reduced == 32 && with_reduced(std::integral_constant<int, 32>());
 }
 
 template <int kReduced, class T, class... Parameters, class... Arguments>
@@ -264,33 +262,26 @@ void launch_lanes(Gpu& gpu, const char* what, const Offsets& offsets, void (*ker
 }  // namespace
 
 bool wedge_lanes(Gpu& gpu, const Act& z, const Offsets& offsets, const Act& p) {
-  return with_reduced(offsets, is_vectored(z) && is_vectored(p), [&](auto reduced) {
-    with_weights(offsets, [&](auto is_learned) {
-      with_element(z, [&](auto element) {
-        using T = decltype(element);
-        constexpr int kReduced = decltype(reduced)::value;
-        launch_lanes<kReduced, T>(gpu, "wedge", offsets,
-                                  lanes_kernel<kReduced, decltype(is_learned)::value, T>,
-                                  data<const T>(z), z.ld, offsets, data<T>(p), p.ld);
-      });
-    });
+  const bool is_aligned = is_vectored(z) && is_vectored(p);
+  return with_instance(offsets, z, is_aligned, [&](auto reduced, auto is_learned, auto element) {
+    using T = decltype(element);
+    constexpr int kReduced = decltype(reduced)::value;
+    constexpr bool kLearned = decltype(is_learned)::value;
+    launch_lanes<kReduced, T>(gpu, "wedge", offsets, lanes_kernel<kReduced, kLearned, T>,
+                              data<const T>(z), z.ld, offsets, data<T>(p), p.ld);
   });
 }
 
 bool wedge_lanes_backward(Gpu& gpu, const Act& z, const Offsets& offsets, const Act& dp,
                           const Act& p, const PairGradients& to) {
   const bool is_aligned = is_vectored(z) && is_vectored(dp) && is_vectored(p);
-  return with_reduced(offsets, is_aligned, [&](auto reduced) {
-    with_weights(offsets, [&](auto is_learned) {
-      with_element(z, [&](auto element) {
-        using T = decltype(element);
-        constexpr int kReduced = decltype(reduced)::value;
-        launch_lanes<kReduced, T>(gpu, "wedge_backward", offsets,
-                                  lanes_backward_kernel<kReduced, decltype(is_learned)::value, T>,
-                                  data<const T>(z), z.ld, offsets, data<const T>(dp), dp.ld,
-                                  data<T>(p), p.ld, to);
-      });
-    });
+  return with_instance(offsets, z, is_aligned, [&](auto reduced, auto is_learned, auto element) {
+    using T = decltype(element);
+    constexpr int kReduced = decltype(reduced)::value;
+    constexpr bool kLearned = decltype(is_learned)::value;
+    launch_lanes<kReduced, T>(gpu, "wedge_backward", offsets,
+                              lanes_backward_kernel<kReduced, kLearned, T>, data<const T>(z), z.ld,
+                              offsets, data<const T>(dp), dp.ld, data<T>(p), p.ld, to);
   });
 }
 
