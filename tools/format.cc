@@ -84,6 +84,14 @@ std::string format_windows(const int32_t* windows, int64_t count) {
   return text;
 }
 
+const char* schedule_name(gf_window_schedule schedule) {
+  return schedule == GF_WINDOWS_ALL ? "all" : "per-layer";
+}
+
+const char* weights_name(gf_window_weights weights) {
+  return weights == GF_WINDOW_WEIGHTS_LEARNED ? "learned" : "mean";
+}
+
 std::string time_stamp() {
   return format_time("%Y-%m-%d_%H-%M-%S", localtime_r);
 }

@@ -2,6 +2,8 @@
 
 // Numbers and times for people.
 
+#include <grassflow.h>
+
 #include <cstdint>
 #include <string>
 
@@ -17,6 +19,9 @@ std::string format_rate(double rate);         // learning rate: 6.0e-04
 std::string format_perplexity(double loss);   // exp(loss) to at most 7 characters: 91.31, 12204
 std::string format_share(double share);       // 52.07 %
 std::string format_windows(const int32_t* windows, int64_t count);  // 1,2,4
+// As flags and files have them: all or per-layer, mean or learned.
+const char* schedule_name(gf_window_schedule schedule);
+const char* weights_name(gf_window_weights weights);
 
 std::string time_stamp();  // now, in names of directories: 2026-11-25_19-30-00
 std::string utc_time();    // now: 2026-11-25T19:30:00Z

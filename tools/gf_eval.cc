@@ -96,9 +96,8 @@ Json config_json(const gf_model_config& config, const std::string& model, const 
     json["grassmann_heads"] = config.grassmann_heads;
     json["reduced_dim"] = config.reduced_dim;
     json["windows"] = std::vector<int32_t>(config.windows, config.windows + config.num_windows);
-    json["window_schedule"] = config.window_schedule == GF_WINDOWS_ALL ? "all" : "per-layer";
-    json["window_weights"] =
-        config.window_weights == GF_WINDOW_WEIGHTS_LEARNED ? "learned" : "mean";
+    json["window_schedule"] = schedule_name(config.window_schedule);
+    json["window_weights"] = weights_name(config.window_weights);
   }
   return json;
 }

@@ -37,8 +37,7 @@ Panel make_panel(Picture& picture, const std::vector<Group>& groups, const Size&
   for (const Series& series : kSeries) {
     const Group* group = find_group(groups, size, series);
     if (!group) continue;
-    panel.title = format("%s, L = %lld, N = %lld", group->first().title().c_str(),
-                         static_cast<long long>(size.length), static_cast<long long>(size.layers));
+    panel.title = size_title(size);
     for (const ReportRun* run : group->runs) {
       const std::vector<double> values = run->validation_by_epoch();
       const std::vector<std::string> rows = curve_rows(*run, values);

@@ -175,11 +175,6 @@ std::vector<Size> sizes_with_ablations(const Groups& groups) {
   return sizes;
 }
 
-std::string size_title(const Size& size) {
-  return format("%s, L = %lld, N = %lld", task_title(size.task).c_str(),
-                static_cast<long long>(size.length), static_cast<long long>(size.layers));
-}
-
 // ---- Figures of others ----
 
 std::string source_name(const Json& figure) {

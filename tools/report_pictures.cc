@@ -224,12 +224,8 @@ std::string windows_label(const ReportRun& run) {
 std::string draw_windows(const Groups& groups, const std::string& task, const fs::path& directory) {
   const std::string name = "windows_ablation";
   const Size size = sizes_of(groups.ablations, task).front();
-  BarChart chart(
-      name,
-      format("Validation perplexity above that of the transformer, %s, L = %lld, N = %lld",
-             task_title(task).c_str(), static_cast<long long>(size.length),
-             static_cast<long long>(size.layers)),
-      "gap, %");
+  BarChart chart(name, "Validation perplexity above that of the transformer, " + size_title(size),
+                 "gap, %");
   for (const Group* group : by_windows(groups, size)) {
     if (!group->validation_gap) continue;
     chart.add_place(windows_label(group->first()));

@@ -186,6 +186,11 @@ Size size_of(const Group& group) {
   return {group.task(), group.first().length(), group.first().layers()};
 }
 
+std::string size_title(const Size& size) {
+  return format("%s, L = %lld, N = %lld", task_title(size.task).c_str(),
+                static_cast<long long>(size.length), static_cast<long long>(size.layers));
+}
+
 Groups group_runs(ReportInput& input) {
   std::map<decltype(key_of(input.runs.front())), Group> by_key;
   for (const ReportRun& run : input.runs) by_key[key_of(run)].runs.push_back(&run);

@@ -46,6 +46,7 @@ struct Size {
   bool operator==(const Size&) const = default;
 };
 Size size_of(const Group& group);
+std::string size_title(const Size& size);  // "WikiText-2, L = 128, N = 6"
 
 // The runs in groups, by task, length, depth and model, the transformer first.
 struct Groups {

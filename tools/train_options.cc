@@ -179,8 +179,8 @@ void set_grassmann_plus(TrainOptions& options) {
   options.grassmann_heads = plus.grassmann_heads;
   options.reduced_dim = plus.reduced_dim * options.reduced_dim / TrainOptions{}.reduced_dim;
   options.windows.assign(plus.windows, plus.windows + plus.num_windows);
-  options.window_schedule = plus.window_schedule == GF_WINDOWS_ALL ? "all" : "per-layer";
-  options.window_weights = plus.window_weights == GF_WINDOW_WEIGHTS_MEAN ? "mean" : "learned";
+  options.window_schedule = schedule_name(plus.window_schedule);
+  options.window_weights = weights_name(plus.window_weights);
 }
 
 const GivenSetting* find(const std::vector<GivenSetting>& given, const char* flag) {

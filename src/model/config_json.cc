@@ -34,9 +34,6 @@ ModelConfig config_from_json(const std::string& text, const std::string& where) 
   try {
     const ordered_json json = ordered_json::parse(text);
     const std::string mixer = json.at("mixer"), schedule = json.at("window_schedule");
-    // Models written before there were heads have neither.
-    const std::string weights = json.value("window_weights", "mean");
-    const int32_t heads = json.value("grassmann_heads", 0);
     if (mixer != "grassmann" && mixer != "transformer") {
       throw_error(GF_ERROR_FORMAT, "%s: mixer is \"%s\", expected grassmann or transformer",
                   where.c_str(), mixer.c_str());
@@ -56,8 +53,10 @@ ModelConfig config_from_json(const std::string& text, const std::string& where) 
     const std::vector<int32_t> windows = json.at("windows");
     c.num_windows = static_cast<int32_t>(std::min<size_t>(windows.size(), GF_MAX_WINDOWS));
     std::copy_n(windows.begin(), c.num_windows, c.windows);
-    c.grassmann_heads = heads;
-    c.window_weights = weights == "mean" ? GF_WINDOW_WEIGHTS_MEAN : GF_WINDOW_WEIGHTS_LEARNED;
+    // Models written before there were heads have neither.
+    c.grassmann_heads = json.value("grassmann_heads", 0);
+    c.window_weights = json.value("window_weights", "mean") == "mean" ? GF_WINDOW_WEIGHTS_MEAN
+                                                                      : GF_WINDOW_WEIGHTS_LEARNED;
     return ModelConfig(c);
   } catch (const nlohmann::json::exception& error) {
     throw_error(GF_ERROR_FORMAT, "%s: the model's configuration is damaged: %s", where.c_str(),
