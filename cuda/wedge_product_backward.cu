@@ -158,6 +158,9 @@ __device__ __forceinline__ void keep_product(Shared& shared, const Sums& d) {
 __device__ __forceinline__ float make_products(Shared& shared, const Offsets& offsets, int first,
                                                int phase) {
   Sums d = {};
+  // For compute-sanitizer's sake: its racecheck takes warps that have passed as many barriers,
+  // whichever they were, for in step, and in a tile the other half passes two of its own.
+  wait_for_half<0>();
   begin_products(shared, phase, d);
   const float bias = add_rows(shared, offsets, first);
   hopper::products_wait<0>();
