@@ -288,7 +288,7 @@ struct StoreGelu {
 };
 
 // da is rounded to bf16, as where a product of its own leaves it. u is read a row ahead, for want
-// of registers for all; du may be u, of which a thread reads what it writes.
+// of registers for all; a or du may be u, of which a thread reads what it writes.
 template <bool kDrop>
 struct StoreGeluBackward {
   static constexpr bool kStaged = true;

@@ -699,9 +699,9 @@ GF_API gf_status gf_model_config_parameter(gf_context* context, const gf_model_c
  * @param batch_size Sequences of a batch.
  * @param length Ids of a sequence.
  * @param model_bytes Receives the bytes of the parameters; may be NULL.
- * @param training_bytes Receives the bytes that training takes, the parameters and an evaluation
- *   between its steps included, the data not; may be NULL. On a GPU operations have some 100 MB of
- *   scratch memory of their own beside.
+ * @param training_bytes Receives the bytes that training takes, the parameters and evaluations of
+ *   as large batches between its steps included, the data not; may be NULL. On a GPU operations
+ *   have some 100 MB of scratch memory of their own beside.
  * @return GF_OK; GF_ERROR_INVALID_ARGUMENT.
  * @since 0.1
  */
@@ -1029,6 +1029,9 @@ typedef struct gf_eval_report {
 /**
  * @brief Mean loss of a model over a dataset, without dropout; of a pair classifier also how often
  * it is right.
+ *
+ * While a trainer of the model is there, whose batches are as large, it takes no memory but for the
+ * data: it works in the trainer's, between two steps.
  * @param model The model; not changed.
  * @param dataset As for gf_trainer_create().
  * @param batch_size Sequences at a time; 0: 32. The result depends on it in rounding only.

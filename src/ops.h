@@ -200,10 +200,10 @@ class Ops {
   virtual void linear_gelu(const Act& x, const Linear& layer, const Dropout& dropout, const Act& u,
                            const Act& a) = 0;
   // Of y = a weight^T + bias, a = dropout(gelu(u)): weight.grad = dy^T a, bias.grad = column sums
-  // of dy, du = dropout'(dy weight) * gelu'(u); dy [M, out], u, du [M, F]. a [M, F] is workspace:
-  // recomputed from u.
+  // of dy, du = dropout'(dy weight) * gelu'(u); dy [M, out], u, du [M, F]. u becomes a: nobody
+  // needs it any more, and the gradient of the weight may be made late.
   virtual void gelu_linear_backward(const Act& dy, const Act& u, const Dropout& dropout,
-                                    const Linear& layer, const Act& a, const Act& du) = 0;
+                                    const Linear& layer, const Act& du) = 0;
 
   // ---- Attention -----------------------------------------------------------------------------
 

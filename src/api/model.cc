@@ -93,14 +93,11 @@ gf_status gf_model_config_bytes(gf_context* context, const gf_model_config* conf
       throw_error(GF_ERROR_INVALID_ARGUMENT, "batch_size is %d and length %d, expected at least 1",
                   batch_size, length);
     }
-    const ParamTable table(checked);
+    const Shape shape{batch_size, length, product_bytes, true};
     Arena values;
-    lay_out_parameters(values, table, product_bytes);
-    const size_t training = Trainer::bytes(checked, {batch_size, length, product_bytes, true});
-    const size_t evaluation =
-        Workspace::bytes(checked, table, {batch_size, length, product_bytes, false});
+    lay_out_parameters(values, ParamTable(checked), product_bytes);
     if (model_bytes) *model_bytes = static_cast<int64_t>(values.bytes());
-    if (training_bytes) *training_bytes = static_cast<int64_t>(training + evaluation);
+    if (training_bytes) *training_bytes = static_cast<int64_t>(Trainer::bytes(checked, shape));
     return GF_OK;
   });
 }

@@ -11,6 +11,8 @@ Arena::Arena(std::shared_ptr<Device> device, size_t bytes, const char* what)
       base_(static_cast<std::byte*>(device_->allocate(bytes, what))),
       size_(bytes) {}
 
+Arena::Arena(Arena& whole, size_t bytes) : base_(whole.take(bytes)), size_(bytes) {}
+
 Arena::~Arena() {
   if (device_) device_->release(base_);
 }
@@ -27,7 +29,7 @@ std::byte* Arena::take(size_t bytes) {
   const size_t offset = used_;
   used_ += (bytes + kAlignment - 1) / kAlignment * kAlignment;
   peak_ = std::max(peak_, used_);
-  if (!device_) return nullptr;
+  if (!base_) return nullptr;
   if (used_ > size_)
     throw_error(GF_ERROR_INTERNAL, "arena of %zu bytes asked for %zu", size_, used_);
   return base_ + offset;

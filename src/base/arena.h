@@ -21,6 +21,8 @@ class Arena {
 
   Arena() = default;
   Arena(std::shared_ptr<Device> device, size_t bytes, const char* what);
+  // The next so many bytes of another, which must outlive it: for a layout of their own.
+  Arena(Arena& whole, size_t bytes);
   ~Arena();
   Arena(const Arena&) = delete;
   Arena& operator=(const Arena&) = delete;
@@ -34,6 +36,8 @@ class Arena {
 
   // What the layout needs: the furthest that it has reached.
   size_t bytes() const { return peak_; }
+  // What there is; 0 while measuring.
+  size_t size() const { return size_; }
 
   // Gives up all that was taken since mark() returned this place: matrices whose lives do not
   // overlap share it. rewind(0) begins another layout.
@@ -43,8 +47,8 @@ class Arena {
  private:
   std::byte* take(size_t bytes);
 
-  std::shared_ptr<Device> device_;  // null while measuring
-  std::byte* base_ = nullptr;
+  std::shared_ptr<Device> device_;  // null where nothing is owned
+  std::byte* base_ = nullptr;       // null while measuring
   size_t size_ = 0;
   size_t used_ = 0;
   size_t peak_ = 0;

@@ -32,7 +32,7 @@ class CpuOps final : public Ops {
   void linear_gelu(const Act& x, const Linear& layer, const Dropout& dropout, const Act& u,
                    const Act& a) override;
   void gelu_linear_backward(const Act& dy, const Act& u, const Dropout& dropout,
-                            const Linear& layer, const Act& a, const Act& du) override;
+                            const Linear& layer, const Act& du) override;
   void attention(const Act& qkv, int64_t sequences, int64_t length, int64_t heads, const Act& out,
                  const Mat& lse) override;
   void attention_backward(const Act& dout, const Act& qkv, const Act& out, const Mat& lse,

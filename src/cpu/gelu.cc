@@ -14,13 +14,13 @@ GF_KERNEL void gelu_row(const float* __restrict u, const Dropout& dropout, int64
   dropout_span(dropout, first, count, [=](int64_t i, float factor) { a[i] = gelu(u[i]) * factor; });
 }
 
-// du holds da; a = dropout(gelu(u)) and du = dropout'(da) * gelu'(u).
-GF_KERNEL void gelu_backward_row(const float* __restrict u, const Dropout& dropout, int64_t first,
-                                 int64_t count, float* __restrict a, float* __restrict du) {
+// du holds da; du = dropout'(da) * gelu'(u), and u becomes a = dropout(gelu(u)).
+GF_KERNEL void gelu_backward_row(float* __restrict u, const Dropout& dropout, int64_t first,
+                                 int64_t count, float* __restrict du) {
   dropout_span(dropout, first, count, [=](int64_t i, float factor) {
     const Normal n = normal(u[i]);
-    a[i] = gelu(u[i], n) * factor;
     du[i] *= gelu_derivative(u[i], n) * factor;
+    u[i] = gelu(u[i], n) * factor;
   });
 }
 
@@ -41,16 +41,16 @@ void CpuOps::linear_gelu(const Act& x, const Linear& layer, const Dropout& dropo
 }
 
 void CpuOps::gelu_linear_backward(const Act& dy, const Act& u_act, const Dropout& dropout,
-                                  const Linear& layer, const Act& a_act, const Act& du_act) {
+                                  const Linear& layer, const Act& du_act) {
   const Range range(device_, "gelu_linear_backward");
-  const Mat u = f32(u_act), a = f32(a_act), du = f32(du_act);
+  const Mat u = f32(u_act), du = f32(du_act);
   gemm(pool_, f32(dy), layer.weight.value, 0.0f, du);
   for_row_parts(pool_, u.rows, [&](int64_t, int64_t first, int64_t end) {
     for (int64_t i = first; i < end; ++i) {
-      gelu_backward_row(u.row(i), dropout, i * u.cols, u.cols, a.row(i), du.row(i));
+      gelu_backward_row(u.row(i), dropout, i * u.cols, u.cols, du.row(i));
     }
   });
-  parameter_gradients(pool_, f32(dy), a, layer);
+  parameter_gradients(pool_, f32(dy), u, layer);
 }
 
 }  // namespace gf

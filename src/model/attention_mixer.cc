@@ -20,6 +20,7 @@ class AttentionMixer final : public Mixer {
     b.scratch.rewind(0);
     y_ = b.act(b.scratch, D);
     if (!b.shape.training) return;
+    b.scratch.rewind(0);  // y is of the forward pass alone
     dh_ = b.mixer_dh;
     dy_ = b.act(b.scratch, D);
     dattended_ = b.act(b.scratch, D);

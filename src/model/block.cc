@@ -25,9 +25,11 @@ Block::Block(const Builder& b, int64_t layer)
   mid_ = {b.norm(block_prefix(layer) + "ln2"), b.mat(b.saved, D), b.mat(b.saved, 2),
           b.act(b.saved, D)};
   u_ = b.act(b.saved, F);
+  const size_t begin = b.scratch.mark();
   a_ = b.act(b.scratch, F);
   y_ = b.act(b.scratch, D);
   if (!b.shape.training) return;
+  b.scratch.rewind(begin);  // a and y are of the forward pass alone
   dh_ = b.ffn_dh;
   dy_ = b.act(b.scratch, D);
   du_ = b.act(b.scratch, F);
@@ -64,7 +66,7 @@ void Block::ffn_backward(const Pass& pass, const StreamPoint& in, const StreamPo
                          StreamGrad& grad) {
   pass.ops.add_norm_backward(grad.dh, out.x, out.stats, pass.dropout(ffn_outer_site(layer_)),
                              out.norm, grad.dx, dy_);
-  pass.ops.gelu_linear_backward(dy_, u_, pass.dropout(ffn_inner_site(layer_)), W2_, a_, du_);
+  pass.ops.gelu_linear_backward(dy_, u_, pass.dropout(ffn_inner_site(layer_)), W2_, du_);
   pass.ops.linear_backward(du_, in.h, W1_, dh_, false);
   grad.dh = dh_;
 }

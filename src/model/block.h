@@ -30,9 +30,8 @@ class Block {
   Linear W2_;        // [D, F]
   StreamPoint in_;   // before the mixer, ln1
   StreamPoint mid_;  // before the feed-forward part, ln2
-  Act u_;            // before GELU
-  Act a_;            // after it; made again in the backward pass
-  Act y_;
+  Act u_;            // before GELU; the backward pass makes it what a was
+  Act a_, y_;
   Act dh_, dy_, du_;
 };
 

@@ -8,7 +8,7 @@ namespace {
 // Rows of logits at a time. Each panel reads and writes the whole gradient of the embedding once,
 // so few rows cost bandwidth and many cost memory: 256 rows of the BERT vocabulary are 31 MB.
 constexpr int64_t kPanelRows = 256;
-// Without gradients a panel costs nothing to begin, and its memory comes on top of a training's.
+// Without gradients a panel costs nothing to begin.
 constexpr int64_t kInferencePanelRows = 128;
 // In bf16 the rows of a panel begin on 16 bytes: matrix units run at a quarter of their speed at
 // 30,522 columns of what they reach at 30,528.
@@ -27,8 +27,8 @@ class LmHead final : public Head {
     const int64_t rows = std::min(most, b.shape.rows());
     panel_ = b.scratch.act(rows, (V + multiple - 1) / multiple * multiple, b.shape.product_bytes);
     if (b.shape.training) return;
-    logits_ = is_half ? b.scratch.mat(rows, V)
-                      : Mat{reinterpret_cast<float*>(panel_.data), rows, V, panel_.ld};
+    b.scratch.rewind(0);  // nobody reads logits while a loss is made
+    logits_ = b.scratch.mat(rows, V);
   }
 
   LogitsShape logits_shape() const override { return {rows_, logits_.rows, logits_.cols}; }

@@ -1,5 +1,7 @@
 #include "model/model.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace gf {
@@ -8,6 +10,8 @@ namespace {
 struct WorkspaceBytes {
   size_t saved;
   size_t scratch;
+
+  size_t sum() const { return saved + scratch; }
 };
 
 WorkspaceBytes measure(const ModelConfig& config, const ParamTable& table, const Shape& shape) {
@@ -93,28 +97,38 @@ void Model::check_lengths(std::span<const int32_t> lengths, int64_t length) cons
   }
 }
 
+std::shared_ptr<Arena> Model::workspace_memory(size_t bytes) const {
+  std::erase_if(workspaces_, [](const std::weak_ptr<Arena>& one) { return one.expired(); });
+  for (const std::weak_ptr<Arena>& one : workspaces_) {
+    if (std::shared_ptr<Arena> memory = one.lock(); memory->size() >= bytes) return memory;
+  }
+  auto memory = std::make_shared<Arena>(device_, bytes, "activations");
+  workspaces_.push_back(memory);
+  return memory;
+}
+
 // ---- Workspace ---------------------------------------------------------------------------------
 
 size_t Workspace::bytes(const ModelConfig& config, const ParamTable& table, const Shape& shape) {
-  const WorkspaceBytes needed = measure(config, table, shape);
-  return needed.saved + needed.scratch;
+  // Of few rows the logits of an evaluation may need more than all of a step.
+  const Shape evaluation{shape.sequences, shape.length, shape.product_bytes, false};
+  return std::max(measure(config, table, shape).sum(), measure(config, table, evaluation).sum());
 }
 
 Workspace::Workspace(const Model& model, const Parameters& params, const Shape& shape)
-    : model_(model), params_(params), shape_(shape) {
-  const WorkspaceBytes needed = measure(model.config(), model.table(), shape);
-  saved_ = std::make_unique<Arena>(model.device(), needed.saved, "activations");
-  scratch_ = std::make_unique<Arena>(model.device(), needed.scratch, "workspace");
-}
+    : model_(model),
+      params_(params),
+      shape_(shape),
+      memory_(model.workspace_memory(bytes(model.config(), model.table(), shape))) {}
 
 Network& Workspace::network(int64_t sequences, int64_t length) {
   const std::pair key{sequences, length};
   if (const auto found = networks_.find(key); found != networks_.end()) return found->second;
-  saved_->rewind(0);
-  scratch_->rewind(0);
   const Shape shape{sequences, length, shape_.product_bytes, shape_.training};
-  return networks_
-      .try_emplace(key, model_.config(), model_.table(), params_, shape, *saved_, *scratch_)
+  const WorkspaceBytes needed = measure(model_.config(), model_.table(), shape);
+  memory_->rewind(0);
+  Arena saved(*memory_, needed.saved), scratch(*memory_, needed.scratch);
+  return networks_.try_emplace(key, model_.config(), model_.table(), params_, shape, saved, scratch)
       .first->second;
 }
 

@@ -4,6 +4,8 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "model/network.h"
 
@@ -38,6 +40,10 @@ class Model {
   // Throws GF_ERROR_INVALID_ARGUMENT naming `what`, the place and the id outside the vocabulary.
   void check_ids(std::span<const int32_t> ids, const char* what) const;
 
+  // At least so many bytes for a workspace: those of another that is alive, since no two are of use
+  // at one time, or new ones.
+  std::shared_ptr<Arena> workspace_memory(size_t bytes) const;
+
  private:
   void check_lengths(std::span<const int32_t> lengths, int64_t length) const;
 
@@ -47,12 +53,16 @@ class Model {
   std::unique_ptr<Arena> arena_;
   Parameters params_;
   std::map<std::string, std::string> metadata_;
+  mutable std::vector<std::weak_ptr<Arena>> workspaces_;  // handed out
 };
 
 // Buffers for batches of up to one shape, and networks laid out in them: one at a time is of use.
+// The workspaces of a model stand in the same memory where the first of them has enough of it, so
+// what is in one lasts until a network of another runs: an evaluation between two steps of a
+// training takes the place of the activations of the first.
 class Workspace {
  public:
-  // Bytes that the constructor will allocate.
+  // Bytes that the constructor asks for; one for training has room for an evaluation of its shape.
   static size_t bytes(const ModelConfig& config, const ParamTable& table, const Shape& shape);
 
   Workspace(const Model& model, const Parameters& params, const Shape& shape);
@@ -64,8 +74,7 @@ class Workspace {
   const Model& model_;
   Parameters params_;
   Shape shape_;
-  std::unique_ptr<Arena> saved_;
-  std::unique_ptr<Arena> scratch_;
+  std::shared_ptr<Arena> memory_;
   std::map<std::pair<int64_t, int64_t>, Network> networks_;  // by sequences and length
 };
 

@@ -25,8 +25,8 @@ class Network {
   Head::LogitsShape logits_shape() const { return head_->logits_shape(); }
   Mat logits(Device& device, int64_t first, int64_t count);
   void loss(Device& device, Score* score);  // adds
-  void backward(Device& device, const StepState* state,
-                LossSum* sum);  // writes loss and every gradient
+  // Writes loss and every gradient. Once after each forward(): it uses up what that has saved.
+  void backward(Device& device, const StepState* state, LossSum* sum);
 
  private:
   explicit Network(const Builder& builder);

@@ -49,7 +49,8 @@ class Trainer {
           const TrainOptions& options);
   ~Trainer();
 
-  // Bytes of all that training needs on the device, the parameters included and the data not.
+  // Bytes of all that training needs on the device, the parameters and evaluations of as large
+  // batches between its steps included, the data not.
   static size_t bytes(const ModelConfig& config, const Shape& shape);
 
   // Next batch, forward, backward, clip, AdamW. Throws GF_ERROR_NOT_FINITE naming step and tensor,

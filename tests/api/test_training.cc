@@ -1,6 +1,8 @@
-// Steps, progress, cancelling, evaluation.
+// Steps, progress, cancelling, evaluation, memory.
 
+#include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <vector>
 
 #include "api/api_test.h"
@@ -137,6 +139,73 @@ void evaluation_is_the_mean_of_the_logits_losses(void**) {
   gf_context_free(context);
 }
 
+// ---- Memory ------------------------------------------------------------------------------------
+
+struct Memory {
+  int64_t now = 0, peak = 0;
+};
+
+// On a CPU, where the library says what it takes.
+gf_context* make_watched_context(Memory* memory) {
+  gf_context_options options;
+  gf_context_options_init(&options);
+  options.threads = 2;
+  options.allocate = [](size_t bytes, size_t alignment, void* user) {
+    auto* m = static_cast<Memory*>(user);
+    m->now += static_cast<int64_t>(bytes);
+    m->peak = std::max(m->peak, m->now);
+    return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  };
+  options.release = [](void* block, size_t bytes, void* user) {
+    static_cast<Memory*>(user)->now -= static_cast<int64_t>(bytes);
+    std::free(block);
+  };
+  options.allocator_user = memory;
+  gf_context* context = nullptr;
+  assert_int_equal(gf_context_create(&options, &context, nullptr, 0), GF_OK);
+  return context;
+}
+
+// Training with evaluations between its steps takes the bytes promised for it, and the data.
+void memory_is_what_was_promised(void**) {
+  for (const gf_mixer mixer : {GF_MIXER_GRASSMANN, GF_MIXER_TRANSFORMER}) {
+    Memory memory;
+    gf_context* context = make_watched_context(&memory);
+    const gf_model_config config = small_config(mixer);
+    int64_t model_bytes = 0, training_bytes = 0;
+    assert_int_equal(
+        gf_model_config_bytes(context, &config, 8, kLength, &model_bytes, &training_bytes), GF_OK);
+    gf_model* model = make_model(context, mixer);
+    assert_int_equal(memory.peak, model_bytes);
+
+    gf_dataset* dataset = make_dataset(context);
+    gf_train_options options;
+    gf_train_options_init(&options);
+    options.batch_size = 8;
+    gf_trainer* trainer = nullptr;
+    assert_int_equal(gf_trainer_create(model, dataset, &options, &trainer), GF_OK);
+    std::vector<float> logits(8 * kLength * 256);
+    const std::vector<int32_t> ids(8 * kLength, 7);
+    for (int i = 0; i < 3; ++i) {
+      assert_int_equal(gf_train_step(trainer, nullptr), GF_OK);
+      gf_eval_report report = {};
+      report.struct_size = sizeof report;
+      assert_int_equal(gf_eval(model, dataset, 8, &report), GF_OK);
+      assert_int_equal(gf_model_forward(model, ids.data(), 8, kLength, logits.data()), GF_OK);
+    }
+    // The data twice, results of steps and a score.
+    const int64_t beside = 2 * 20 * kLength * 4 + 8192;
+    assert_in_range(memory.peak, training_bytes, training_bytes + beside);
+
+    gf_trainer_free(trainer);
+    assert_int_equal(memory.now, model_bytes);
+    gf_dataset_free(dataset);
+    gf_model_free(model);
+    gf_context_free(context);
+    assert_int_equal(memory.now, 0);
+  }
+}
+
 }  // namespace
 
 int main() {
@@ -145,6 +214,7 @@ int main() {
       cmocka_unit_test(steps_without_a_report_are_the_same_steps),
       cmocka_unit_test(a_profile_lists_operations),
       cmocka_unit_test(evaluation_is_the_mean_of_the_logits_losses),
+      cmocka_unit_test(memory_is_what_was_promised),
   };
   return cmocka_run_group_tests_name("api/training", tests, nullptr, nullptr);
 }

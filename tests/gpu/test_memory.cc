@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "support/support.h"
+#include "train/evaluate.h"
 #include "train/train_test.h"
 
 namespace {
@@ -117,6 +118,23 @@ void a_training_that_finds_no_memory_leaves_none_taken(void**) {
   assert_true(std::isfinite(trainer.step().loss));
 }
 
+// Its logits alone take 100,000 x 128 x 4 bytes: in the training's memory or not at all.
+void an_evaluation_between_steps_needs_none_of_its_own(void**) {
+  const auto device = make_test_device(0);
+  gf_model_config config = small_config(GF_MIXER_TRANSFORMER);
+  config.vocab_size = 100'000;
+  auto model = std::make_shared<gf::Model>(device, gf::ModelConfig(config));
+  model->initialise(3);
+  const auto data = make_data(4, 2);
+  const double before = gf::evaluate(*model, *data, 4).loss;  // operations now have their scratch
+  gf::Trainer trainer(model, make_data(30), quick_options());
+  poison_workspaces(*model);
+  void* const for_tables = device->allocate(size_t{8} << 20, "a test");
+  const Hoard hoard(device);
+  device->release(for_tables);
+  assert_true(gf::evaluate(*model, *data, 4).loss == before);
+}
+
 void freed_memory_comes_back(void**) {
   const auto device = make_test_device(0);
   assert_works(device);  // what a device keeps for its operations, it keeps from here on
@@ -149,6 +167,7 @@ int main() {
       cmocka_unit_test(auto_takes_the_gpu),
       cmocka_unit_test(too_much_memory_is_refused_and_the_device_goes_on),
       cmocka_unit_test(a_training_that_finds_no_memory_leaves_none_taken),
+      cmocka_unit_test(an_evaluation_between_steps_needs_none_of_its_own),
       cmocka_unit_test(freed_memory_comes_back),
       cmocka_unit_test(a_device_that_is_gone_leaves_all_to_the_next),
   };

@@ -190,6 +190,30 @@ void not_waiting_and_threads_change_no_bit(void**) {
 }
 
 // A step that goes wrong stops the device, while the host goes on to batches of other shapes.
+// An evaluation of a model in training stands in the memory of its steps; what is there besides
+// must not matter.
+void evaluations_between_steps_disturb_none(void**) {
+  const auto data = make_pairs(30), other = make_pairs(10, 2);
+  for (gf_mixer mixer : kMixers) {
+    auto alone = make_classifier(mixer), disturbed = make_classifier(mixer);
+    {
+      gf::Trainer trainer(alone, data, quick_options());
+      while (!trainer.done()) trainer.step_without_waiting();
+    }
+    gf::Trainer trainer(disturbed, data, quick_options());
+    while (!trainer.done()) {
+      poison_workspaces(*disturbed);
+      trainer.step_without_waiting();
+      poison_workspaces(*disturbed);
+      gf::evaluate(*disturbed, *other, 3);
+    }
+    assert_true(values(*alone) == values(*disturbed));
+    const gf::Evaluation own = gf::evaluate(*alone, *other, 3);
+    const gf::Evaluation shared = gf::evaluate(*disturbed, *other, 3);
+    assert_true(shared.loss == own.loss && shared.confusion == own.confusion);
+  }
+}
+
 void a_loss_that_is_not_finite_found_late_names_its_step(void**) {
   auto model = make_classifier(GF_MIXER_GRASSMANN);
   gf::Trainer trainer(model, make_pairs(60), quick_options());
@@ -265,6 +289,7 @@ int main() {
       cmocka_unit_test(an_evaluation_is_that_of_every_pair_alone),
       cmocka_unit_test(gradients_do_not_depend_on_the_padding),
       cmocka_unit_test(not_waiting_and_threads_change_no_bit),
+      cmocka_unit_test(evaluations_between_steps_disturb_none),
       cmocka_unit_test(a_loss_that_is_not_finite_found_late_names_its_step),
       cmocka_unit_test(continuing_equals_never_having_stopped),
       cmocka_unit_test(data_of_another_kind_is_refused),

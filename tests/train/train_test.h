@@ -56,4 +56,12 @@ inline std::vector<float> values(const gf::Model& model) {
   return all;
 }
 
+// Whatever stands where a model's workspaces do becomes NaN, in fp32 and in bf16.
+inline void poison_workspaces(const gf::Model& model) {
+  const std::shared_ptr<gf::Arena> memory = model.workspace_memory(0);
+  const std::vector<uint8_t> bytes(memory->size(), 0xFF);
+  memory->rewind(0);
+  model.device()->upload(memory->array<uint8_t>(std::ssize(bytes)), bytes.data(), bytes.size());
+}
+
 }  // namespace gf_test
