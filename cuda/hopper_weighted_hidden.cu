@@ -47,38 +47,28 @@ struct ByColumn {
         s[4 * j + 2 + c] = exp2_approx(fmaf(s[4 * j + 2 + c], kLog2e, b));
       }
     }
-    const int first_row = row - static_cast<int>(threadIdx.x) % kWarp / 4;  // of the warp's 16
-    int place[kParts];
-    uint32_t hits[kParts];
-#pragma unroll
-    for (int part = 0; part < kParts; ++part) {
-      place[part] = state.target[part] - first_row;
-      hits[part] = __ballot_sync(0xFFFFFFFFu, place[part] >= 0 && place[part] < 16);
-    }
-#pragma unroll
-    for (int part = 0; part < kParts; ++part) {
-      if (hits[part] != 0) subtract(part, hits[part], place[part], s);
-    }
+    subtract_targets(row, quad, state, s);
   }
 
  private:
-  // From the scores of a part's columns `hits`, each in the row of the warp's that the column's
-  // lane has in `place`. Frequent ids may have many, so scores are touched once for all of them.
-  __device__ void subtract(int part, uint32_t hits, int place, float (&s)[kScores]) const {
-    constexpr int kOfPart = kWarp / 2;
-    const int lane = static_cast<int>(threadIdx.x) % kWarp;
-    uint32_t own = 0;  // bit i: score i of the part
-    while (hits != 0) {
-      const int column = __ffs(static_cast<int>(hits)) - 1;
-      hits &= hits - 1;
-      const int row = __shfl_sync(0xFFFFFFFFu, place, column);
-      if (lane == row % 8 * 4 + column % 8 / 2) {
-        own |= 1u << (column / 8 * 4 + row / 8 * 2 + column % 2);
-      }
-    }
+  // `scale` from the scores in the rows of their columns' targets. Few ids make up much of a text,
+  // and one warp meets most of those: what it does must not grow with the number of targets.
+  __device__ void subtract_targets(int row, int quad, const State& state,
+                                   float (&s)[kScores]) const {
+    const int first_row = row - static_cast<int>(threadIdx.x) % kWarp / 4;  // of the warp's 16
 #pragma unroll
-    for (int i = 0; i < kScores; ++i) {
-      if (i / kOfPart == part) s[i] -= own >> i % kOfPart & 1 ? scale : 0.0f;
+    for (int part = 0; part < kParts; ++part) {
+      const int place = state.target[part] - first_row;
+      if (!__any_sync(0xFFFFFFFFu, place >= 0 && place < 16)) continue;
+#pragma unroll
+      for (int j = part * kWarp / 8; j < min((part + 1) * kWarp, kTile) / 8; ++j) {
+#pragma unroll
+        for (int c = 0; c < 2; ++c) {
+          const int target = __shfl_sync(0xFFFFFFFFu, state.target[part], j % 4 * 8 + quad + c);
+          if (target == row) s[4 * j + c] -= scale;
+          if (target == row + 8) s[4 * j + 2 + c] -= scale;
+        }
+      }
     }
   }
 };
