@@ -108,6 +108,10 @@ const char* gf_context_error(const gf_context* context) {
   return context ? context->shared->error.c_str() : "";
 }
 
+void gf_context_cancel(gf_context* context, int on) {
+  if (context) context->shared->cancel = on != 0;
+}
+
 gf_status gf_context_set_profiling(gf_context* context, int on) {
   return guard(context, [&] {
     context->shared->device->set_profiling(on != 0);

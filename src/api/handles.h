@@ -3,6 +3,7 @@
 // What stands behind the opaque handles, and the guard that every call goes through.
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -23,6 +24,9 @@ struct Context {
   std::string error;
   gf_log_fn log = nullptr;
   void* log_user = nullptr;
+  // What gf_context_cancel() sets, perhaps in a signal handler, and evaluations settle.
+  std::atomic<bool> cancel = false;
+  static_assert(std::atomic<bool>::is_always_lock_free);
 };
 
 using ContextPtr = std::shared_ptr<Context>;
@@ -97,8 +101,8 @@ inline void require(const void* pointer, const char* name) {
   if (!pointer) throw_error(GF_ERROR_INVALID_ARGUMENT, "%s is NULL", name);
 }
 
-// Sets up a caller's option struct of `size` bytes: the defaults as far as they reach into it, zero,
-// which is unset, where a newer caller's struct goes on.
+// Sets up a caller's option struct of `size` bytes: the defaults as far as they reach into it,
+// zero, which is unset, where a newer caller's struct goes on.
 template <class Struct>
 void init_struct(Struct* out, size_t size, Struct defaults) {
   if (!out || size < sizeof(size_t)) return;
