@@ -101,7 +101,7 @@ gf_status gf_context_create(const gf_context_options* options, gf_context** out,
 }
 
 void gf_context_free(gf_context* context) {
-  delete context;
+  free_handle(context);
 }
 
 const char* gf_context_error(const gf_context* context) {

@@ -94,7 +94,20 @@ gf_status guard_text(std::string& text, const Body& body) noexcept {
 template <class Handle, class Body>
 gf_status guard(const Handle* handle, const Body& body) noexcept {
   if (!handle) return GF_ERROR_INVALID_ARGUMENT;
-  return guard_text(context_of(handle)->error, body);
+  Context& context = *context_of(handle);
+  return guard_text(context.error, [&] {
+    const Binding binding(*context.device);
+    return body();
+  });
+}
+
+// Ends a handle, perhaps the last that its device has.
+template <class Handle>
+void free_handle(Handle* handle) noexcept {
+  if (!handle) return;
+  const std::shared_ptr<Device> device = context_of(handle)->device;
+  const Binding binding(*device);
+  delete handle;
 }
 
 inline void require(const void* pointer, const char* name) {

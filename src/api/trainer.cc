@@ -106,7 +106,7 @@ gf_status gf_trainer_create(gf_model* model, const gf_dataset* dataset,
 }
 
 void gf_trainer_free(gf_trainer* trainer) {
-  delete trainer;
+  free_handle(trainer);
 }
 
 gf_status gf_train_step(gf_trainer* trainer, gf_train_report* report) {
