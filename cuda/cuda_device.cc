@@ -100,7 +100,6 @@ class GraphRecording final : public Recording {
   }
 
   void run() override {
-    gpu_.activate();
     if (profile_.is_on() || !has_run_) {
       work_();
       has_run_ = true;
@@ -147,6 +146,15 @@ class CudaDevice final : public Device {
     for (void* memory : shared_) cudaFreeHost(memory);
   }
 
+  void* bind() noexcept override {
+    CUcontext before = current_context();
+    set_current_context(gpu_.context());
+    return before;
+  }
+  void unbind(void* before) noexcept override {
+    set_current_context(static_cast<CUcontext>(before));
+  }
+
   Ops& ops() override { return ops_; }
   std::string description() const override {
     return format("cuda:%d, %s, %s", gpu_.index(), gpu_.properties().name,
@@ -155,14 +163,12 @@ class CudaDevice final : public Device {
   int32_t product_bytes() const override { return is_bf16_ ? 2 : 4; }
 
   void* allocate(size_t bytes, const char* what) override {
-    gpu_.activate();
     void* memory = gpu_.allocate(bytes, what);
     zero(memory, bytes);
     return memory;
   }
   void release(void* memory) override {
     if (!memory) return;
-    cudaSetDevice(gpu_.index());
     if (shared_.erase(memory) > 0) {
       cudaStreamSynchronize(gpu_.stream());  // cudaFreeHost waits for nobody
       cudaFreeHost(memory);
@@ -171,7 +177,6 @@ class CudaDevice final : public Device {
     }
   }
   void* allocate_shared(size_t bytes, const char* what) override {
-    gpu_.activate();
     void* memory = nullptr;
     const cudaError_t status = cudaHostAlloc(&memory, bytes, cudaHostAllocMapped);
     if (status == cudaErrorMemoryAllocation) {
@@ -185,12 +190,10 @@ class CudaDevice final : public Device {
   }
 
   void upload(void* to, const void* from, size_t bytes) override {
-    gpu_.activate();
     ops_.join();
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, gpu_.stream()), "upload");
   }
   void download(void* to, const void* from, size_t bytes) override {
-    gpu_.activate();
     ops_.join();
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, gpu_.stream()), "download");
     synchronize();
@@ -207,7 +210,6 @@ class CudaDevice final : public Device {
   }
 
   void refresh(const Parameters& parameters) override {
-    gpu_.activate();
     refresh_copy(gpu_, parameters.value, parameters.act);
   }
 
@@ -236,7 +238,12 @@ class CudaDevice final : public Device {
 }  // namespace
 
 std::shared_ptr<Device> make_device(const CudaOptions& options) {
-  return std::make_shared<CudaDevice>(options);
+  const KeptContext of_maker;
+  return {new CudaDevice(options), [](CudaDevice* device) {
+            const KeptContext of_last_owner;
+            device->bind();
+            delete device;
+          }};
 }
 
 }  // namespace gf::cuda

@@ -1,5 +1,7 @@
 #include "gpu.h"
 
+#include <cudaTypedefs.h>
+
 #include <algorithm>
 
 namespace gf::cuda {
@@ -42,6 +44,30 @@ void check(cublasStatus_t status, const char* what) {
   throw_error(GF_ERROR_DEVICE, "%s: cuBLAS: %s", what, cublasLtGetStatusString(status));
 }
 
+void* find_driver_function(const char* name, unsigned version) {
+  void* function = nullptr;
+  cudaDriverEntryPointQueryResult found;
+  if (cudaGetDriverEntryPointByVersion(name, &function, version, cudaEnableDefault, &found) !=
+      cudaSuccess) {
+    cudaGetLastError();
+    return nullptr;
+  }
+  return function;
+}
+
+CUcontext current_context() {
+  static const auto get = driver_function<PFN_cuCtxGetCurrent_v4000>("cuCtxGetCurrent", 4000);
+  CUcontext context = nullptr;
+  if (get) get(&context);
+  return context;
+}
+
+// It fails only where the context is no more, and then so does all that is asked of it.
+void set_current_context(CUcontext context) {
+  static const auto set = driver_function<PFN_cuCtxSetCurrent_v4000>("cuCtxSetCurrent", 4000);
+  if (set) set(context);
+}
+
 Gpu::Gpu(int index) : index_(index) {
   const int count = count_gpus();
   if (count == 0) throw_error(GF_ERROR_DEVICE, "device \"cuda\": there is no GPU on this machine");
@@ -49,7 +75,9 @@ Gpu::Gpu(int index) : index_(index) {
     throw_error(GF_ERROR_DEVICE, "device \"cuda:%d\": this machine's GPUs are cuda:0 to cuda:%d",
                 index, count - 1);
   }
-  activate();
+  check(cudaSetDevice(index), "cudaSetDevice");
+  context_ = current_context();
+  if (!context_) throw_error(GF_ERROR_DEVICE, "device \"cuda:%d\": it has no context", index);
   check(cudaGetDeviceProperties(&properties_, index), "cudaGetDeviceProperties");
   if (architecture() < 80) {
     throw_error(GF_ERROR_DEVICE,
@@ -74,7 +102,6 @@ Gpu::~Gpu() {
 }
 
 void Gpu::destroy() {
-  cudaSetDevice(index_);
   for (const Queue* queue : {&side_, &main_}) {
     if (queue->stream) cudaStreamSynchronize(queue->stream);
   }
@@ -87,10 +114,6 @@ void Gpu::destroy() {
     if (queue->stream) cudaStreamDestroy(queue->stream);
   }
   cudaGetLastError();  // after a failed kernel all of the above fails too
-}
-
-void Gpu::activate() const {
-  check(cudaSetDevice(index_), "cudaSetDevice");
 }
 
 void* Gpu::allocate(size_t bytes, const char* what) {

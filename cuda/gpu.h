@@ -3,6 +3,7 @@
 // What the operations on a GPU share: its stream, its library handles, scratch memory, errors.
 
 #include <cublasLt.h>
+#include <cuda.h>
 #include <cuda_runtime.h>
 
 #include <cstddef>
@@ -19,6 +20,32 @@ namespace gf::cuda {
 void check(cudaError_t status, const char* what);
 void check(cublasStatus_t status, const char* what);
 
+// A function of the driver of the version that its type (PFN_..._vVERSION) names; null where there
+// is none. Nothing links the driver, so that a machine without one is told so.
+void* find_driver_function(const char* name, unsigned version);
+template <class Function>
+Function driver_function(const char* name, unsigned version) {
+  return reinterpret_cast<Function>(find_driver_function(name, version));
+}
+
+// The context that the calling thread's calls of CUDA work on, the runtime's included; null where
+// it has none yet. cudaSetDevice() is no way back to it: on a GPU that has no context it makes one,
+// and of a GPU that has several it takes its own.
+CUcontext current_context();
+void set_current_context(CUcontext context);
+
+// Puts back in the end what is the calling thread's current context in the beginning.
+class KeptContext {
+ public:
+  KeptContext() : context_(current_context()) {}
+  ~KeptContext() { set_current_context(context_); }
+  KeptContext(const KeptContext&) = delete;
+  KeptContext& operator=(const KeptContext&) = delete;
+
+ private:
+  CUcontext context_;
+};
+
 // A stream and the memory of what runs on it.
 struct Queue {
   cudaStream_t stream = nullptr;
@@ -29,23 +56,22 @@ struct Queue {
 
 // One GPU. Operations are queued one after the other, but for work that they run beside each other:
 // gradients of parameters, which nothing waits for before the end of the backward pass. Everything
-// here is used by one thread at a time.
+// here is used by one thread at a time, whose current context must be this GPU's.
 class Gpu {
  public:
+  // Makes its context the calling thread's.
   explicit Gpu(int index);
   ~Gpu();
   Gpu(const Gpu&) = delete;
   Gpu& operator=(const Gpu&) = delete;
 
   int index() const { return index_; }
+  CUcontext context() const { return context_; }  // the one that CUDA's runtime works on
   int multiprocessors() const { return properties_.multiProcessorCount; }
   int architecture() const { return properties_.major * 10 + properties_.minor; }  // 90: Hopper
   const cudaDeviceProp& properties() const { return properties_; }
   cudaStream_t stream() const { return queue_->stream; }  // of what runs now
   cublasLtHandle_t cublas() const { return cublas_; }
-
-  // Makes it the calling thread's current GPU, which CUDA's calls work on.
-  void activate() const;
 
   // Of cudaMalloc; throws GF_ERROR_OUT_OF_MEMORY naming the bytes wanted, the bytes free and
   // `what`.
@@ -104,6 +130,7 @@ class Gpu {
   void destroy();
 
   int index_;
+  CUcontext context_ = nullptr;
   cudaDeviceProp properties_ = {};
   cublasLtHandle_t cublas_ = nullptr;
   std::set<void*> memory_;  // all that is allocated

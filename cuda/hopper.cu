@@ -18,20 +18,17 @@
 namespace gf::cuda::hopper {
 
 CUtensorMap tensor_map(const Act& m, int box_rows) {
-  void* function = nullptr;
-  cudaDriverEntryPointQueryResult found;
-  check(cudaGetDriverEntryPointByVersion("cuTensorMapEncodeTiled", &function, 12000,
-                                         cudaEnableDefault, &found),
-        "cuTensorMapEncodeTiled");
-  if (function == nullptr) throw Error(GF_ERROR_DEVICE, "the driver has no cuTensorMapEncodeTiled");
+  const auto encode =
+      driver_function<PFN_cuTensorMapEncodeTiled_v12000>("cuTensorMapEncodeTiled", 12000);
+  if (encode == nullptr) throw Error(GF_ERROR_DEVICE, "the driver has no cuTensorMapEncodeTiled");
   CUtensorMap map;
   const cuuint64_t sizes[2] = {static_cast<cuuint64_t>(m.cols), static_cast<cuuint64_t>(m.rows)};
   const cuuint64_t strides[1] = {static_cast<cuuint64_t>(m.ld) * sizeof(bf16)};
   const cuuint32_t box[2] = {kSlab, static_cast<cuuint32_t>(box_rows)}, steps[2] = {1, 1};
-  const CUresult status = reinterpret_cast<PFN_cuTensorMapEncodeTiled_v12000>(function)(
-      &map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, m.data, sizes, strides, box, steps,
-      CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-      CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+  const CUresult status =
+      encode(&map, CU_TENSOR_MAP_DATA_TYPE_BFLOAT16, 2, m.data, sizes, strides, box, steps,
+             CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+             CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
   if (status != CUDA_SUCCESS) {
     throw Error(GF_ERROR_DEVICE, "cuTensorMapEncodeTiled: error " + std::to_string(status));
   }

@@ -21,8 +21,8 @@
  *   working together: docs/guide/abi.md. Bindings that do not read this header call the function
  *   that `_init` stands for, `_init_sized`, with the size of their own struct.
  * - A handle and all that came from the same context belong to one thread at a time. Different
- *   contexts are independent and may run in different threads at once. gf_context_error() and
- *   gf_status_name() may be called from any thread.
+ *   contexts are independent and may run in different threads at once. gf_context_error(),
+ *   gf_context_cancel() and gf_status_name() may be called from any thread.
  * - After fork() the child may exec, or go on without the handles from before. Every handle is to
  *   be freed before dlclose(). docs/guide/threads.md has the details.
  * - The library never exits, aborts or prints, and owns no global state.
@@ -63,7 +63,7 @@ extern "C" {
  */
 #define GF_STATUS_TABLE(X)                                        \
   X(GF_OK, 0, "success")                                          \
-  X(GF_CANCELLED, 1, "cancelled by the progress callback")        \
+  X(GF_CANCELLED, 1, "cancelled by the caller")                   \
   X(GF_END, 2, "training is complete: no step is left")           \
   X(GF_ERROR_INVALID_ARGUMENT, -1, "invalid argument")            \
   X(GF_ERROR_OUT_OF_MEMORY, -2, "out of memory")                  \
@@ -213,6 +213,24 @@ GF_API const char* gf_context_error(const gf_context* context);
  * @since 0.1
  */
 GF_API const char* gf_context_description(const gf_context* context);
+
+/**
+ * @brief Asks for an early end of the evaluation under way on a context, or of the next one; or
+ *   takes such a request back.
+ *
+ * Where it has been asked for, gf_eval() begins no further batch and returns GF_CANCELLED, its
+ * out-parameter untouched; that settles the request, and all handles can be used as before. A
+ * request made while no evaluation is under way waits for one. Training steps take no notice: a
+ * step is short, and its progress callback ends training.
+ *
+ * May be called at any time from any thread and from a signal handler, as long as the context is
+ * not freed meanwhile. It cannot fail and only sets a flag.
+ * @param context May be NULL, which does nothing.
+ * @param on Not 0: ask; 0: take back what was asked for and no evaluation has settled yet, as after
+ *   one that came to its end at the moment of the request.
+ * @since 0.1
+ */
+GF_API void gf_context_cancel(gf_context* context, int on);
 
 /** @brief Time of one kind of operation. @since 0.1 */
 typedef struct gf_profile_entry {
@@ -1036,7 +1054,8 @@ typedef struct gf_eval_report {
  * @param dataset As for gf_trainer_create().
  * @param batch_size Sequences at a time; 0: 32. The result depends on it in rounding only.
  * @param out Filled in; its struct_size must be set.
- * @return GF_OK; GF_ERROR_INVALID_ARGUMENT; GF_ERROR_OUT_OF_MEMORY.
+ * @return GF_OK; GF_CANCELLED (by gf_context_cancel()); GF_ERROR_INVALID_ARGUMENT;
+ *   GF_ERROR_OUT_OF_MEMORY.
  * @since 0.1
  */
 GF_API gf_status gf_eval(gf_model* model, const gf_dataset* dataset, int32_t batch_size,

@@ -20,11 +20,15 @@ class Recording {
 };
 
 // Where a context's work runs: owns memory, threads or streams, library handles, and hands out its
-// operations. Used by one thread at a time. Work may be asynchronous but keeps its order;
-// download() and synchronize() wait for it.
+// operations. Used by one thread at a time, which is bound to it (see Binding). Work may be
+// asynchronous but keeps its order; download() and synchronize() wait for it.
 class Device {
  public:
   virtual ~Device() = default;
+
+  // For Binding.
+  virtual void* bind() noexcept = 0;
+  virtual void unbind(void* before) noexcept = 0;
 
   virtual Ops& ops() = 0;
 
@@ -58,6 +62,21 @@ class Device {
   // While it is on, the time of every operation is taken, and recordings run as plain lists.
   virtual void set_profiling(bool on) = 0;
   virtual std::vector<ProfileEntry> profile() = 0;  // since it was set on
+};
+
+// While one lives, what the calling thread asks of CUDA goes to the device, and afterwards where it
+// went before: a program may use GPUs by itself. Every call of the C API is inside one. Without one
+// a thread works on CUDA's first GPU: right only where that is the device, as in tests.
+class Binding {
+ public:
+  explicit Binding(Device& device) : device_(device), before_(device.bind()) {}
+  ~Binding() { device_.unbind(before_); }
+  Binding(const Binding&) = delete;
+  Binding& operator=(const Binding&) = delete;
+
+ private:
+  Device& device_;
+  void* before_;
 };
 
 // A named part of a device's work.

@@ -8,6 +8,7 @@
 #include "data_source.h"
 #include "display.h"
 #include "format.h"
+#include "interrupt.h"
 
 namespace tools {
 namespace {
@@ -145,7 +146,13 @@ int run(int argc, char** argv) {
   const Tokenizer tokenizer = load_tokenizer(context, tokenizer_name, command->data);
   const Split split = command->split == "test" ? Split::kTest : Split::kValidation;
   const Dataset dataset = corpus.load(context, tokenizer, split, config.max_seq_len);
-  const gf_eval_report report = evaluate(context, model, dataset, batch_size);
+  const InterruptGuard guard(context.get());
+  const std::optional<gf_eval_report> found = evaluate(context, model, dataset, batch_size);
+  if (!found) {
+    std::fprintf(stderr, "%s: interrupted\n", kName);
+    return 128 + InterruptGuard::signal();
+  }
+  const gf_eval_report& report = *found;
 
   Json result = {{"checkpoint", file},
                  {"split", command->split},

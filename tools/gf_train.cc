@@ -8,6 +8,7 @@
 #include "display.h"
 #include "dry_run.h"
 #include "format.h"
+#include "interrupt.h"
 #include "profile.h"
 #include "run_directory.h"
 #include "train_options.h"
@@ -221,15 +222,15 @@ int run(int argc, char** argv) {
     return 0;
   }
   const RunDirectory run = open_directory(*command);
+  const InterruptGuard guard(context.get());
   introduce(context, *command, model, corpus, splits, run, display);
 
   Training training(context, model, splits, options, run, display, command->resumed.has_value());
-  if (const int signal = training.run()) {
+  if (!training.run() || !training.test()) {
     std::fprintf(stderr, "%s: interrupted; everything is saved. To go on: %s --resume %s\n", kName,
                  kName, run.path().c_str());
-    return 128 + signal;
+    return 128 + InterruptGuard::signal();
   }
-  training.test();
   return 0;
 }
 

@@ -49,11 +49,13 @@ double padded_share(const gf_dataset_info& info) {
   return 1 - static_cast<double>(info.tokens) / static_cast<double>(info.padded_tokens);
 }
 
-gf_eval_report evaluate(const Context& context, const Model& model, const Dataset& dataset,
-                        int32_t batch_size) {
+std::optional<gf_eval_report> evaluate(const Context& context, const Model& model,
+                                       const Dataset& dataset, int32_t batch_size) {
   gf_eval_report report = {};
   report.struct_size = sizeof report;
-  check(context, gf_eval(model.get(), dataset.get(), batch_size, &report));
+  const gf_status status = gf_eval(model.get(), dataset.get(), batch_size, &report);
+  check(context, status);
+  if (status == GF_CANCELLED) return std::nullopt;
   return report;
 }
 
@@ -71,6 +73,10 @@ std::string metadata(const Model& model, const char* key) {
 void set_metadata(const Context& context, const Model& model, const char* key,
                   const std::string& value) {
   check(context, gf_model_set_metadata(model.get(), key, value.c_str()));
+}
+
+void remove_metadata(const Context& context, const Model& model, const char* key) {
+  check(context, gf_model_set_metadata(model.get(), key, nullptr));
 }
 
 }  // namespace tools

@@ -5,6 +5,7 @@
 #include <grassflow.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "tool.h"
@@ -47,8 +48,9 @@ gf_model_config config_of(const Context& context, const Model& model);
 gf_dataset_info info_of(const Context& context, const Dataset& dataset);
 // Of what a pass over the data computes on.
 double padded_share(const gf_dataset_info& info);
-gf_eval_report evaluate(const Context& context, const Model& model, const Dataset& dataset,
-                        int32_t batch_size);
+// Empty after a Ctrl-C that an InterruptGuard has noted.
+std::optional<gf_eval_report> evaluate(const Context& context, const Model& model,
+                                       const Dataset& dataset, int32_t batch_size);
 
 // Number of scalars of all parameters together.
 int64_t parameter_count(const Context& context, const gf_model_config& config);
@@ -57,5 +59,6 @@ int64_t parameter_count(const Context& context, const gf_model_config& config);
 std::string metadata(const Model& model, const char* key);
 void set_metadata(const Context& context, const Model& model, const char* key,
                   const std::string& value);
+void remove_metadata(const Context& context, const Model& model, const char* key);
 
 }  // namespace tools

@@ -1,11 +1,19 @@
 #include "interrupt.h"
 
+#include <atomic>
 #include <csignal>
 
 namespace tools {
 namespace {
 
 volatile std::sig_atomic_t noted = 0;
+std::atomic<gf_context*> evaluating = nullptr;  // lock-free, as a handler needs it
+static_assert(std::atomic<gf_context*>::is_always_lock_free);
+
+void note(int signal) {
+  noted = signal;
+  gf_context_cancel(evaluating, 1);
+}
 
 void handle(int signal, int flags, void (*handler)(int)) {
   struct sigaction action = {};
@@ -21,12 +29,14 @@ void set_handlers(int flags, void (*handler)(int)) {
 
 }  // namespace
 
-InterruptGuard::InterruptGuard() {
-  set_handlers(SA_RESETHAND | SA_RESTART, [](int signal) { noted = signal; });
+InterruptGuard::InterruptGuard(gf_context* context) {
+  evaluating = context;
+  set_handlers(SA_RESETHAND | SA_RESTART, note);
 }
 
 InterruptGuard::~InterruptGuard() {
   set_handlers(0, SIG_DFL);
+  evaluating = nullptr;
 }
 
 int InterruptGuard::signal() {

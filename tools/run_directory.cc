@@ -68,7 +68,7 @@ RunDirectory RunDirectory::find(const std::string& run) {
   return found;
 }
 
-MetricsLog::MetricsLog(fs::path path, int64_t steps)
+MetricsLog::MetricsLog(fs::path path, int64_t steps, bool evaluated)
     : path_(std::move(path)), events_(path_.parent_path(), steps) {
   std::string kept;
   std::ifstream earlier(path_);
@@ -76,7 +76,9 @@ MetricsLog::MetricsLog(fs::path path, int64_t steps)
     const Json line = Json::parse(text, nullptr, false);
     // A line cut short by a crash, or past the checkpoint: it will be measured again.
     if (!line.is_object() || line.value("step", steps + 1) > steps) continue;
-    if (line.value("event", "") == "test") continue;
+    const std::string event = line.value("event", "");
+    if (event == "test") continue;
+    if (event == "validation" && line.value("step", steps) == steps && !evaluated) continue;
     remember(line);
     kept += text + "\n";
   }

@@ -42,8 +42,9 @@ class RunDirectory {
 // what it has measured. Its numbers go to TensorBoard too.
 class MetricsLog {
  public:
-  // Keeps the lines of the first `steps` steps, so that none stands twice after a resumption.
-  MetricsLog(std::filesystem::path path, int64_t steps);
+  // Keeps the lines of the first `steps` steps, and, if `evaluated`, of the evaluation after them:
+  // none stands twice after a resumption.
+  MetricsLog(std::filesystem::path path, int64_t steps, bool evaluated);
 
   // Adds the work done so far to the line, writes it at once and returns it.
   Json append(Json line);

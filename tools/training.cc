@@ -16,6 +16,8 @@ constexpr double kEvaluationShare = 1.0 / 3;      // of a training step's time p
 constexpr const char* kBestEpoch = "best_epoch";  // metadata of the checkpoints
 constexpr const char* kBestLoss = "best_val_loss";
 constexpr const char* kBestAccuracy = "best_val_accuracy";
+// Of a checkpoint saved between the last step of an epoch and its evaluation, which was cut short.
+constexpr const char* kPendingEvaluation = "pending_evaluation";
 
 Trainer make_trainer(const Context& context, const Model& model, const Splits& splits,
                      const TrainOptions& options, const RunDirectory& run, bool resume) {
@@ -42,29 +44,27 @@ Training::Training(const Context& context, const Model& model, const Splits& spl
       step_(state().step),
       total_steps_(state().total_steps),
       steps_per_epoch_(state().steps_per_epoch),
-      metrics_(run.metrics(), step_) {}
+      metrics_(run.metrics(), step_, !has_pending_evaluation()) {}
 
-int Training::run() {
+bool Training::run() {
   if (step_ > 0) {
     display_.line(format("resumed after step %s of %s", with_thousands(step_).c_str(),
                          with_thousands(total_steps_).c_str()));
   }
   display_.line(format("  epoch      step   train loss   val loss %10s   tokens/s      time",
                        classifies() ? "val acc" : "val ppl"));
-  const InterruptGuard guard;
-  while (step()) {
+  if (has_pending_evaluation()) finish_epoch();
+  while (InterruptGuard::signal() == 0 && step()) {
     if (step_ % steps_per_epoch_ == 0 || step_ == total_steps_) {
       finish_epoch();
     } else if (std::chrono::steady_clock::now() - last_save_ > kSaveEvery) {
       save();
     }
-    if (InterruptGuard::signal() != 0) {
-      save();
-      break;
-    }
   }
   display_.clear_status();
-  return InterruptGuard::signal();
+  if (InterruptGuard::signal() == 0) return true;
+  save();
+  return false;
 }
 
 bool Training::step() {
@@ -132,8 +132,11 @@ void Training::finish_epoch() {
   const gf_train_state trained = state();
   metrics_.set_tokens(trained.tokens);
   display_.status({{0, format("epoch %lld: evaluating ...", static_cast<long long>(epoch()))}});
-  const gf_eval_report validation =
+  const std::optional<gf_eval_report> found =
       evaluate(context_, model_, splits_.validation, static_cast<int32_t>(options_.batch_size));
+  if (!found) return set_metadata(context_, model_, kPendingEvaluation, "yes");
+  remove_metadata(context_, model_, kPendingEvaluation);
+  const gf_eval_report& validation = *found;
   evaluation_seconds_ = validation.seconds;
   const bool best = is_best(validation);
   if (best) keep(validation);
@@ -154,6 +157,10 @@ void Training::finish_epoch() {
                                                    metrics_.train_seconds()))
                            .c_str(),
                        format_duration(metrics_.seconds()).c_str(), best ? "  best" : ""));
+}
+
+bool Training::has_pending_evaluation() const {
+  return !metadata(model_, kPendingEvaluation).empty();
 }
 
 std::string Training::quality(double loss, double accuracy) const {
@@ -199,12 +206,17 @@ void Training::stop_at_bad_loss() {
                 "; a smaller --lr may help");
 }
 
-void Training::test() {
+bool Training::test() {
   display_.status({{0, "test: evaluating the best weights ..."}});
   trainer_.reset();
   check(context_, gf_model_load_weights(model_.get(), directory_.best().c_str()));
-  const gf_eval_report test =
+  const std::optional<gf_eval_report> found =
       evaluate(context_, model_, splits_.test, static_cast<int32_t>(options_.batch_size));
+  if (!found) {
+    display_.clear_status();
+    return false;
+  }
+  const gf_eval_report& test = *found;
   Json line = {{"event", "test"}, {"step", step_}};
   line.update(measured("test", test));
   display_.event(metrics_.append(line));
@@ -222,6 +234,7 @@ void Training::test() {
                        classifies() ? "pairs" : "tokens"));
   if (classifies()) print_classification(test, display_);
   display_.line("results    " + directory_.results().string());
+  return true;
 }
 
 void Training::write_results(const gf_eval_report* test) const {

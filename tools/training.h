@@ -24,12 +24,13 @@ class Training {
   Training(const Context& context, const Model& model, const Splits& splits,
            const TrainOptions& options, const RunDirectory& run, Display& display, bool resume);
 
-  // Steps until training is complete. Returns 0, or the signal that asked for an early end, after
-  // which everything is saved.
-  int run();
+  // Steps until training is complete. False if an InterruptGuard, which must live meanwhile, has
+  // noted a signal: everything is then saved.
+  bool run();
 
-  // Test of the best weights, which the model has from here on. Ends the trainer.
-  void test();
+  // Test of the best weights, which the model has from here on. Ends the trainer. False if a signal
+  // has cut it short.
+  bool test();
 
  private:
   bool step();  // false when none is left
@@ -37,6 +38,7 @@ class Training {
   void show(const gf_train_report& report);
   void log(const gf_train_report& report);
   void finish_epoch();
+  bool has_pending_evaluation() const;
   bool is_best(const gf_eval_report& validation) const;
   void keep(const gf_eval_report& validation);
   void save();

@@ -27,13 +27,13 @@
 
 namespace grassflow {
 
-/** @brief A call that failed: its status, and as what() the library's text. @since 0.1 */
+/** @brief What failed or was cancelled: its status, and as what() the library's text. @since 0.1 */
 class Error : public std::runtime_error {
  public:
   /** @brief Made by the calls of this header. @param status Not GF_OK. @param text The reason. */
   Error(gf_status status, const std::string& text)
       : std::runtime_error(text.empty() ? gf_status_text(status) : text), status_(status) {}
-  /** @brief The status, never a success. @return One of the negative values of ::gf_status. */
+  /** @brief The status, never a success. @return A negative ::gf_status, or GF_CANCELLED. */
   gf_status status() const noexcept { return status_; }
 
  private:
@@ -155,6 +155,8 @@ class Context {
       check(gf_sample_pairs(get(), seed, pairs, out, capacity, length));
     });
   }
+  /** @brief gf_context_cancel(), from any thread. @param on false: takes a request back. */
+  void cancel(bool on = true) const noexcept { gf_context_cancel(get(), on); }
   /** @brief Begins afresh or ends taking the time of every operation. @param on Which of them. */
   void set_profiling(bool on) const { check(gf_context_set_profiling(get(), on)); }
   /** @brief The times taken since profiling began. @return The largest first. */
@@ -327,10 +329,11 @@ class Model {
     return logits;
   }
   /** @brief Mean loss over a dataset. @param dataset Its chunks. @param batch_size Sequences at a
-   * time; 0: 32. @return Loss and perplexity. */
+   * time; 0: 32. @return Loss and perplexity; GF_CANCELLED is thrown as an Error. */
   gf_eval_report evaluate(const Dataset& dataset, int32_t batch_size = 0) const {
     auto report = detail::sized<gf_eval_report>();
-    handle_.check(gf_eval(get(), dataset.get(), batch_size, &report));
+    const gf_status status = handle_.check(gf_eval(get(), dataset.get(), batch_size, &report));
+    if (status == GF_CANCELLED) throw Error(status, "");
     return report;
   }
   /** @brief For calls of the C header. @return Not the caller's to free. */

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 const length = 16
@@ -266,6 +267,41 @@ func TestCancelAndGoOn(t *testing.T) {
 	wantEqual(t, err, io.EOF)
 	wantEqual(t, trainer.StepWithoutReport(), io.EOF)
 	wantEqual(t, must(trainer.State()).Step, 8)
+}
+
+func TestCancelAnEvaluation(t *testing.T) {
+	gf := open(t)
+	model, data := must(gf.NewModel(smallConfig(Grassmann), 1)), smallData(gf)
+	want := must(model.Evaluate(data, 0)).Loss
+	done, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	for { // until one is under way when it is cancelled
+		report, err := model.EvaluateContext(done, data, 1)
+		if err != nil {
+			wantEqual(t, []any{report, err}, []any{EvalReport{}, context.Canceled})
+			break
+		}
+		go cancel()
+	}
+	_, err := model.EvaluateContext(done, data, 0)
+	wantEqual(t, err, context.Canceled)
+	wantEqual(t, must(model.Evaluate(data, 0)).Loss, want)
+
+	late, cancelLate := context.WithTimeout(context.Background(), time.Minute)
+	defer cancelLate()
+	wantEqual(t, must(model.EvaluateContext(late, data, 0)).Loss, want)
+}
+
+// As where ctx is done at the moment at which an evaluation comes to its end.
+func TestARequestThatComesTooLateIsTakenBack(t *testing.T) {
+	gf := open(t)
+	model, data := must(gf.NewModel(smallConfig(Grassmann), 1)), smallData(gf)
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	for i := 0; i < 50; i++ {
+		cancelWhenDone(ctx, gf.handle.context)()
+		must(model.Evaluate(data, 0))
+	}
 }
 
 func TestCheckpointContinuesBitForBit(t *testing.T) {

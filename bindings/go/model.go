@@ -3,7 +3,10 @@ package grassflow
 // #include <grassflow.h>
 import "C"
 
-import "math"
+import (
+	"context"
+	"math"
+)
 
 // Parameter is the name and shape of one parameter.
 type Parameter struct {
@@ -297,11 +300,27 @@ func sequenceLength(ids []int32, batchSize int) (C.int32_t, error) {
 // Of a classifier it also says how often it is right. It fails with [ErrInvalidArgument] or
 // [ErrOutOfMemory].
 func (m *Model) Evaluate(dataset *Dataset, batchSize int) (EvalReport, error) {
+	return m.EvaluateContext(context.Background(), dataset, batchSize)
+}
+
+// EvaluateContext is [Model.Evaluate], but when ctx is done it returns ctx's error after the batch
+// under way.
+func (m *Model) EvaluateContext(ctx context.Context, dataset *Dataset,
+	batchSize int) (EvalReport, error) {
+	if err := ctx.Err(); err != nil {
+		return EvalReport{}, err
+	}
 	raw := C.gf_eval_report{struct_size: C.sizeof_gf_eval_report}
+	var status C.gf_status
 	err := callBoth(&m.handle, &dataset.handle,
 		func(model *C.gf_model, dataset *C.gf_dataset) C.gf_status {
-			return C.gf_eval(model, dataset, int32Of(batchSize), &raw)
+			defer cancelWhenDone(ctx, m.handle.context)()
+			status = C.gf_eval(model, dataset, int32Of(batchSize), &raw)
+			return status
 		})
+	if status == C.GF_CANCELLED {
+		return EvalReport{}, ctx.Err()
+	}
 	report := EvalReport{
 		Loss:        float64(raw.loss),
 		Perplexity:  float64(raw.perplexity),
@@ -316,4 +335,26 @@ func (m *Model) Evaluate(dataset *Dataset, batchSize int) (EvalReport, error) {
 		report.Confusion = append(report.Confusion, counts(raw.confusion[class][:raw.num_classes]))
 	}
 	return report, err
+}
+
+// cancelWhenDone cancels the evaluation on a context, within its turn, when ctx is done, until stop
+// is called, after which no request is left behind.
+func cancelWhenDone(ctx context.Context, raw *C.gf_context) (stop func()) {
+	if ctx.Done() == nil { // never
+		return func() {}
+	}
+	ended, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		select {
+		case <-ctx.Done():
+			C.gf_context_cancel(raw, 1)
+		case <-ended:
+		}
+	}()
+	return func() {
+		close(ended)
+		<-stopped
+		C.gf_context_cancel(raw, 0)
+	}
 }

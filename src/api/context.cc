@@ -101,11 +101,15 @@ gf_status gf_context_create(const gf_context_options* options, gf_context** out,
 }
 
 void gf_context_free(gf_context* context) {
-  delete context;
+  free_handle(context);
 }
 
 const char* gf_context_error(const gf_context* context) {
   return context ? context->shared->error.c_str() : "";
+}
+
+void gf_context_cancel(gf_context* context, int on) {
+  if (context) context->shared->cancel = on != 0;
 }
 
 gf_status gf_context_set_profiling(gf_context* context, int on) {

@@ -121,7 +121,7 @@ gf_status gf_dataset_slice(const gf_dataset* dataset, int64_t first, int64_t cou
 }
 
 void gf_dataset_free(gf_dataset* dataset) {
-  delete dataset;
+  free_handle(dataset);
 }
 
 gf_status gf_dataset_get_info(const gf_dataset* dataset, gf_dataset_info* out) {

@@ -3,6 +3,7 @@
 // What stands behind the opaque handles, and the guard that every call goes through.
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -23,6 +24,9 @@ struct Context {
   std::string error;
   gf_log_fn log = nullptr;
   void* log_user = nullptr;
+  // What gf_context_cancel() sets, perhaps in a signal handler, and evaluations settle.
+  std::atomic<bool> cancel = false;
+  static_assert(std::atomic<bool>::is_always_lock_free);
 };
 
 using ContextPtr = std::shared_ptr<Context>;
@@ -90,15 +94,28 @@ gf_status guard_text(std::string& text, const Body& body) noexcept {
 template <class Handle, class Body>
 gf_status guard(const Handle* handle, const Body& body) noexcept {
   if (!handle) return GF_ERROR_INVALID_ARGUMENT;
-  return guard_text(context_of(handle)->error, body);
+  Context& context = *context_of(handle);
+  return guard_text(context.error, [&] {
+    const Binding binding(*context.device);
+    return body();
+  });
+}
+
+// Ends a handle, perhaps the last that its device has.
+template <class Handle>
+void free_handle(Handle* handle) noexcept {
+  if (!handle) return;
+  const std::shared_ptr<Device> device = context_of(handle)->device;
+  const Binding binding(*device);
+  delete handle;
 }
 
 inline void require(const void* pointer, const char* name) {
   if (!pointer) throw_error(GF_ERROR_INVALID_ARGUMENT, "%s is NULL", name);
 }
 
-// Sets up a caller's option struct of `size` bytes: the defaults as far as they reach into it, zero,
-// which is unset, where a newer caller's struct goes on.
+// Sets up a caller's option struct of `size` bytes: the defaults as far as they reach into it,
+// zero, which is unset, where a newer caller's struct goes on.
 template <class Struct>
 void init_struct(Struct* out, size_t size, Struct defaults) {
   if (!out || size < sizeof(size_t)) return;

@@ -141,7 +141,7 @@ gf_status gf_model_save(gf_model* model, const char* path) {
 }
 
 void gf_model_free(gf_model* model) {
-  delete model;
+  free_handle(model);
 }
 
 // ---- Properties --------------------------------------------------------------------------------

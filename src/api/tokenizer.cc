@@ -35,7 +35,7 @@ gf_status gf_tokenizer_load(gf_context* context, const char* name, const char* d
 }
 
 void gf_tokenizer_free(gf_tokenizer* tokenizer) {
-  delete tokenizer;
+  free_handle(tokenizer);
 }
 
 const char* gf_tokenizer_name(const gf_tokenizer* tokenizer) {

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <optional>
 
 #include "api/handles.h"
 #include "train/checkpoint.h"
@@ -105,7 +106,7 @@ gf_status gf_trainer_create(gf_model* model, const gf_dataset* dataset,
 }
 
 void gf_trainer_free(gf_trainer* trainer) {
-  delete trainer;
+  free_handle(trainer);
 }
 
 gf_status gf_train_step(gf_trainer* trainer, gf_train_report* report) {
@@ -170,8 +171,10 @@ gf_status gf_eval(gf_model* model, const gf_dataset* dataset, int32_t batch_size
       throw_error(GF_ERROR_INVALID_ARGUMENT, "batch_size is %d, expected 0 (32) or more",
                   batch_size);
     }
-    const Evaluation e = evaluate(*model->model, *dataset->dataset, batch_size ? batch_size : 32);
-    write_struct(out, describe(e, static_cast<int32_t>(model->model->config().classes())));
+    const std::optional<Evaluation> e = evaluate(
+        *model->model, *dataset->dataset, batch_size ? batch_size : 32, model->context->cancel);
+    if (!e) return GF_CANCELLED;
+    write_struct(out, describe(*e, static_cast<int32_t>(model->model->config().classes())));
     return GF_OK;
   });
 }

@@ -43,6 +43,9 @@ class CpuDevice final : public Device {
     for (const auto& [memory, bytes] : sizes_) options_.release(memory, bytes, options_.user);
   }
 
+  void* bind() noexcept override { return nullptr; }  // any thread will do
+  void unbind(void*) noexcept override {}
+
   Ops& ops() override { return ops_; }
   std::string description() const override {
     return format("cpu, %d thread%s, fp32", pool_.size(), pool_.size() == 1 ? "" : "s");

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <atomic>
+#include <optional>
 #include <vector>
 
 #include "data/dataset.h"
@@ -18,5 +20,10 @@ struct Evaluation {
 // Mean loss of a model over a dataset, without dropout, `batch_size` sequences at a time; of a pair
 // classifier how it classifies, too.
 Evaluation evaluate(const Model& model, const Dataset& dataset, int64_t batch_size);
+
+// The same, but once `cancel` is set, which another thread or a signal handler may do, no further
+// batch begins, it is set back, and there is no outcome.
+std::optional<Evaluation> evaluate(const Model& model, const Dataset& dataset, int64_t batch_size,
+                                   std::atomic<bool>& cancel);
 
 }  // namespace gf

@@ -130,15 +130,19 @@ void Trainer::step_without_waiting() {
 }
 
 void Trainer::run_step(const BatchKind& kind) {
+  Ops& ops = model_->device()->ops();
+  compute_gradient(kind);
+  ops.squared_norm(params_.grad, squared_norm_);
+  ops.adamw(params_, options_.adamw, state_, squared_norm_, loss_);
+  ops.finish_step(loss_, squared_norm_, batches_->per_epoch(), state_, results_, kMostPending);
+}
+
+void Trainer::compute_gradient(const BatchKind& kind) {
   Device& device = *model_->device();
-  Ops& ops = device.ops();
   Network& network = workspace_->network(kind.sequences, kind.length);
   batches_->gather(kind, state_, network.batch());
   network.forward(device, state_);
   network.backward(device, state_, loss_);
-  ops.squared_norm(params_.grad, squared_norm_);
-  ops.adamw(params_, options_.adamw, state_, squared_norm_, loss_);
-  ops.finish_step(loss_, squared_norm_, batches_->per_epoch(), state_, results_, kMostPending);
 }
 
 void Trainer::finish() {
@@ -179,7 +183,11 @@ void Trainer::upload_state() {
   model_->device()->upload(state_, &progress_.state, sizeof progress_.state);
 }
 
-void Trainer::report_not_finite(double loss) const {
+// Steps begun after the one that failed have left gradients of their own kind of batch: its own are
+// computed again. That is no whole step, so the weights cannot move whatever comes out.
+void Trainer::report_not_finite(double loss) {
+  const BatchKind kind = batches_->kind(progress_.state);
+  model_->device()->record([&] { compute_gradient(kind); })->run();
   const auto first_bad = [&](const Mat& flat) -> const ParamSpec* {
     std::vector<float> values;
     for (const ParamSpec& spec : model_->table().specs()) {

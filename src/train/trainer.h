@@ -72,9 +72,10 @@ class Trainer {
 
  private:
   void run_step(const BatchKind& kind);
+  void compute_gradient(const BatchKind& kind);
   void take(const StepResult& result);
   void upload_state();
-  [[noreturn]] void report_not_finite(double loss) const;
+  [[noreturn]] void report_not_finite(double loss);
 
   std::shared_ptr<Model> model_;
   std::shared_ptr<const Dataset> dataset_;

@@ -1,5 +1,7 @@
 // Who may use what at once: contexts are independent, a handle goes from thread to thread.
 
+#include <csignal>
+#include <cstdlib>
 #include <thread>
 #include <vector>
 
@@ -82,6 +84,109 @@ void an_error_is_read_in_another_thread(void**) {
   gf_context_free(context);
 }
 
+gf_eval_report evaluate(Training& training, gf_status wanted) {
+  gf_eval_report report = {};
+  report.struct_size = sizeof report;
+  report.loss = -1;
+  assert_int_equal(gf_eval(training.model, training.dataset, 4, &report), wanted);
+  return report;
+}
+
+void a_request_to_cancel_ends_the_next_evaluation_and_no_other(void**) {
+  Training training(GF_MIXER_GRASSMANN);
+  const gf_eval_report wanted = evaluate(training, GF_OK);
+  gf_context_cancel(nullptr, 1);
+  for (const int requests : {1, 2}) {
+    for (int i = 0; i < requests; ++i) gf_context_cancel(training.context, 1);
+    const gf_eval_report cancelled = evaluate(training, GF_CANCELLED);
+    assert_true(cancelled.loss == -1 && cancelled.sequences == 0);
+    const gf_eval_report found = evaluate(training, GF_OK);
+    assert_true(found.loss == wanted.loss);
+    assert_int_equal(found.tokens, wanted.tokens);
+  }
+  assert_string_equal(gf_context_error(training.context), "");
+}
+
+void a_call_that_evaluates_nothing_leaves_the_request(void**) {
+  Training training(GF_MIXER_GRASSMANN);
+  gf_context_cancel(training.context, 1);
+  assert_int_equal(training.train(3).size(), 3);
+  gf_eval_report report = {};
+  assert_error(training.context, gf_eval(training.model, training.dataset, 4, &report),
+               GF_ERROR_INVALID_ARGUMENT, "struct_size");
+  evaluate(training, GF_CANCELLED);
+  assert_int_equal(training.train(3).size(), 3);
+  evaluate(training, GF_OK);
+}
+
+void a_request_is_taken_back(void**) {
+  Training training(GF_MIXER_GRASSMANN);
+  gf_context_cancel(training.context, 1);
+  gf_context_cancel(training.context, 0);
+  evaluate(training, GF_OK);
+}
+
+// The allocation callback stands for another thread: it runs when an evaluation has begun.
+void an_evaluation_that_has_begun_ends_before_its_next_batch(void**) {
+  static gf_context* context = nullptr;
+  gf_context_options options;
+  gf_context_options_init(&options);
+  options.allocate = [](size_t bytes, size_t alignment, void*) {
+    gf_context_cancel(context, 1);
+    return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+  };
+  options.release = [](void* memory, size_t, void*) { std::free(memory); };
+  gf_context* made = nullptr;
+  assert_int_equal(gf_context_create(&options, &made, nullptr, 0), GF_OK);
+  gf_model* model = make_model(made);
+  gf_dataset* dataset = make_dataset(made);
+  context = made;
+  assert_int_equal(gf_context_set_profiling(made, 1), GF_OK);
+  gf_eval_report report = {};
+  report.struct_size = sizeof report;
+  assert_int_equal(gf_eval(model, dataset, 4, &report), GF_CANCELLED);
+  size_t operations = 9;
+  assert_int_equal(gf_context_profile(made, nullptr, 0, &operations), GF_OK);
+  assert_int_equal(operations, 0);
+  context = nullptr;
+  assert_int_equal(gf_eval(model, dataset, 4, &report), GF_OK);
+  gf_dataset_free(dataset);
+  gf_model_free(model);
+  gf_context_free(made);
+}
+
+// At whatever place of an evaluation it happens to be, or between two.
+void another_thread_cancels_the_evaluation_under_way(void**) {
+  Training training(GF_MIXER_TRANSFORMER);
+  const double wanted = evaluate(training, GF_OK).loss;
+  for (int i = 0; i < 20; ++i) {
+    std::thread other([&] {
+      for (int pause = 0; pause < i; ++pause) std::this_thread::yield();
+      gf_context_cancel(training.context, 1);
+    });
+    gf_eval_report report = {};
+    report.struct_size = sizeof report;
+    gf_status status = GF_OK;
+    while (status == GF_OK) {
+      status = gf_eval(training.model, training.dataset, 1, &report);
+    }
+    other.join();
+    assert_int_equal(status, GF_CANCELLED);
+    assert_true(evaluate(training, GF_OK).loss == wanted);
+  }
+}
+
+void a_signal_handler_cancels(void**) {
+  static gf_context* context = nullptr;
+  Training training(GF_MIXER_GRASSMANN);
+  context = training.context;
+  std::signal(SIGUSR1, [](int) { gf_context_cancel(context, 1); });
+  std::raise(SIGUSR1);
+  std::signal(SIGUSR1, SIG_DFL);
+  evaluate(training, GF_CANCELLED);
+  evaluate(training, GF_OK);
+}
+
 }  // namespace
 
 int main() {
@@ -89,6 +194,12 @@ int main() {
       cmocka_unit_test(two_contexts_train_at_once_as_they_do_alone),
       cmocka_unit_test(a_handle_goes_from_thread_to_thread),
       cmocka_unit_test(an_error_is_read_in_another_thread),
+      cmocka_unit_test(a_request_to_cancel_ends_the_next_evaluation_and_no_other),
+      cmocka_unit_test(a_call_that_evaluates_nothing_leaves_the_request),
+      cmocka_unit_test(a_request_is_taken_back),
+      cmocka_unit_test(an_evaluation_that_has_begun_ends_before_its_next_batch),
+      cmocka_unit_test(another_thread_cancels_the_evaluation_under_way),
+      cmocka_unit_test(a_signal_handler_cancels),
   };
   return cmocka_run_group_tests_name("api/threads", tests, nullptr, nullptr);
 }

@@ -5,6 +5,7 @@
 
 #include <cstring>
 #include <fstream>
+#include <thread>
 #include <type_traits>
 
 #include "support/support.h"
@@ -163,6 +164,25 @@ void training_is_watched_cancelled_and_goes_on(void**) {
   assert_true(trainer.state().epoch_loss == again.state().epoch_loss);
 }
 
+void an_evaluation_is_cancelled_in_another_thread(void**) {
+  const Context context;
+  const Dataset dataset = sample(context);
+  const Model model(context, small_config(), 1);
+  const double expected = model.evaluate(dataset).loss;
+  std::thread([copy = context] { copy.cancel(); }).join();
+  try {
+    model.evaluate(dataset);
+    fail_msg("the evaluation came to its end");
+  } catch (const grassflow::Error& error) {
+    assert_int_equal(error.status(), GF_CANCELLED);
+    assert_string_equal(error.what(), gf_status_text(GF_CANCELLED));
+  }
+  assert_true(model.evaluate(dataset).loss == expected);
+  context.cancel();
+  context.cancel(false);
+  assert_true(model.evaluate(dataset).loss == expected);
+}
+
 void models_are_saved_and_loaded(void**) {
   const Context context;
   const Dataset dataset = sample(context, 5);
@@ -205,6 +225,7 @@ int main() {
       cmocka_unit_test(parameters_are_arrays),
       cmocka_unit_test(grassmann_plus_learns_the_weights_of_its_offsets),
       cmocka_unit_test(training_is_watched_cancelled_and_goes_on),
+      cmocka_unit_test(an_evaluation_is_cancelled_in_another_thread),
       cmocka_unit_test(models_are_saved_and_loaded),
       cmocka_unit_test(a_profile_lists_operations),
   };

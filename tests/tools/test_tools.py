@@ -51,17 +51,32 @@ class ToolTest(unittest.TestCase):
 
     def interrupt(self, name, *arguments):
         """Starts a run, stops it with Ctrl-C after its tenth step, and returns its directory."""
-        command = [TOOLS / "gf-train", *TINY, "--data", self.text, "--output-dir", self.dir / name,
-                   "--json", *arguments]
+        self.interrupt_at("step", *TINY, "--data", self.text, "--output-dir", self.dir / name,
+                          *arguments, run=self.dir / name)
+        return self.dir / name
+
+    def interrupt_at(self, event, *arguments, run):
+        """Starts gf-train and stops it with Ctrl-C at the first such event."""
+        command = [TOOLS / "gf-train", *map(str, arguments), "--json"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             for line in process.stdout:
-                if json.loads(line)["event"] == "step":
+                if json.loads(line)["event"] == event:
                     process.send_signal(signal.SIGINT)
                     break
-            _, errors = process.communicate(timeout=300)
+            rest, errors = process.communicate(timeout=300)
         self.assertEqual(process.returncode, 130, errors)
-        self.assertIn(f"--resume {self.dir / name}".encode(), errors)
-        return self.dir / name
+        self.assertIn(f"--resume {run}".encode(), errors)
+        return [json.loads(line)["event"] for line in rest.splitlines()]
+
+    def write_pairs(self, **counts):
+        """A corpus of pairs in self.dir, each split with so many."""
+        (self.dir / "snli_1.0").mkdir()
+        for split, count in counts.items():
+            lines = [json.dumps({"gold_label": label, "sentence1": f"{i} " + PAIRS[label][0],
+                                 "sentence2": PAIRS[label][1], "pairID": str(i)})
+                     for i, label in enumerate([*PAIRS] * (count // 3))]
+            lines += ['{"gold_label": "-", "sentence1": "a", "sentence2": "b"}', ""]
+            (self.dir / f"snli_1.0/snli_1.0_{split}.jsonl").write_text("\n".join(lines))
 
 
 class CommandLine(ToolTest):
@@ -301,13 +316,7 @@ class Training(ToolTest):
 class Pairs(ToolTest):
     def setUp(self):
         super().setUp()
-        (self.dir / "snli_1.0").mkdir()
-        for split, count in (("train_subset_20k", 240), ("dev", 60), ("test", 30)):
-            lines = [json.dumps({"gold_label": label, "sentence1": f"{i} " + PAIRS[label][0],
-                                 "sentence2": PAIRS[label][1], "pairID": str(i)})
-                     for i, label in enumerate([*PAIRS] * (count // 3))]
-            lines += ['{"gold_label": "-", "sentence1": "a", "sentence2": "b"}', ""]
-            (self.dir / f"snli_1.0/snli_1.0_{split}.jsonl").write_text("\n".join(lines))
+        self.write_pairs(train_subset_20k=240, dev=60, test=30)
         self.flags = [*TINY, "--task", "snli", "--data", self.dir, "--max-seq-len", 64,
                       "--output-dir", self.dir / "run"]
 

@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <map>
+#include <string>
 
 #include "base/error.h"
 #include "data/snli.h"
@@ -238,6 +240,59 @@ void a_loss_that_is_not_finite_found_late_names_its_step(void**) {
   assert_true(values(*model) == values(*undisturbed));
 }
 
+// The text with which a trainer ends that begins so many steps and then asks for their outcome.
+std::string failure_of(gf::Trainer& trainer, int64_t steps, bool waiting) {
+  try {
+    for (int64_t i = 0; i < steps; ++i) {
+      waiting ? static_cast<void>(trainer.step()) : trainer.step_without_waiting();
+    }
+    trainer.finish();
+  } catch (const gf::Error& error) {
+    assert_int_equal(error.status(), GF_ERROR_NOT_FINITE);
+    return error.what();
+  }
+  fail_msg("%d steps went well", static_cast<int>(steps));
+  return "";
+}
+
+// The row of the position that only batches of the longest pairs reach is finite, but too large to
+// compute with. Behind such a batch follow others, the last of the shortest pairs, whose gradients
+// are finite.
+void it_names_the_tensor_of_its_own_batch(void**) {
+  const auto data = make_pairs(60);
+  const auto& groups = data->groups();
+  assert_true(groups.size() >= 3);
+  const int64_t position = groups[groups.size() - 2].length;
+  for (gf_mixer mixer : kMixers) {
+    auto make_poisoned = [&] {
+      auto model = make_classifier(mixer);
+      const gf::ParamSpec& spec = model->table()["position_embedding.weight"];
+      std::vector<float> rows(static_cast<size_t>(spec.size()));
+      model->read(spec, rows);
+      std::fill_n(rows.begin() + position * spec.cols, spec.cols, 3e38f);
+      model->write(spec, rows);
+      model->refresh();
+      return model;
+    };
+    auto model = make_poisoned();
+    gf::Trainer waited(model, data, quick_options());
+    const gf::Batches batches(model->device(), *data, quick_options().batch_size,
+                              gf::Batches::Order::kShuffled);
+    const auto first_of = [&](size_t group, gf::StepState from) {
+      while (batches.kind(from).group != group) from.move_on(batches.per_epoch());
+      return from;
+    };
+    const gf::StepState bad = first_of(groups.size() - 1, {.seed = quick_options().seed});
+    const gf::StepState last = first_of(0, bad);
+    const std::string text = failure_of(waited, bad.step + 1, true);
+    assert_non_null(std::strstr(text.c_str(), "the gradient is not finite first in "));
+
+    gf::Trainer pending(make_poisoned(), data, quick_options());
+    assert_string_equal(failure_of(pending, last.step + 1, false).c_str(), text.c_str());
+    assert_int_equal(pending.progress().state.step, bad.step);
+  }
+}
+
 void continuing_equals_never_having_stopped(void**) {
   const std::string path = scratch_directory() + "/training";
   for (const int stop : {3, 11}) {
@@ -291,6 +346,7 @@ int main() {
       cmocka_unit_test(not_waiting_and_threads_change_no_bit),
       cmocka_unit_test(evaluations_between_steps_disturb_none),
       cmocka_unit_test(a_loss_that_is_not_finite_found_late_names_its_step),
+      cmocka_unit_test(it_names_the_tensor_of_its_own_batch),
       cmocka_unit_test(continuing_equals_never_having_stopped),
       cmocka_unit_test(data_of_another_kind_is_refused),
   };

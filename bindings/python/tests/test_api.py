@@ -6,6 +6,7 @@ import pathlib
 import signal
 import tempfile
 import threading
+import time
 import unittest
 
 import grassflow as gf
@@ -353,6 +354,24 @@ class Lifetimes(ApiTest):
                 os._exit(status)
         self.assertEqual(os.waitpid(child, 0)[1], 0)
         self.assertGreater(model.evaluate(self.data).loss, 0)
+
+    def test_an_evaluation_is_cancelled_in_another_thread(self):
+        model = self.model()
+        expected = model.evaluate(self.data).loss
+        self.context.cancel()
+        with self.assertRaisesRegex(gf.CancelledError, "cancelled"):
+            model.evaluate(self.data)
+        self.assertEqual(model.evaluate(self.data).loss, expected)
+        self.context.cancel()
+        self.context.cancel(False)
+        self.assertEqual(model.evaluate(self.data).loss, expected)
+
+        other = threading.Thread(target=lambda: [time.sleep(0.05), self.context.cancel()])
+        other.start()
+        with self.assertRaises(gf.CancelledError):  # without waiting for its turn
+            while True:
+                model.evaluate(self.data, 1)
+        other.join()
 
     def test_threads_take_turns(self):
         other = gf.Context(threads=1)

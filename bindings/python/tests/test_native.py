@@ -108,8 +108,10 @@ class Declarations(unittest.TestCase):
         self.assertEqual(constant("GF_MAX_NAME"), _native.GF_MAX_NAME)
         self.assertEqual(constant("GF_MAX_CLASSES"), _native.GF_MAX_CLASSES)
         statuses = {name: int(value) for name, value in re.findall(r"X\((GF_\w+), (-?\d+),", CODE)}
-        self.assertEqual((statuses["GF_OK"], statuses["GF_END"]), (_native.GF_OK, _native.GF_END))
-        self.assertEqual({s for s in statuses.values() if s < 0}, set(_errors.BY_STATUS))
+        for name in ("GF_OK", "GF_CANCELLED", "GF_END"):
+            self.assertEqual(statuses[name], getattr(_native, name))
+        raised = {s for s in statuses.values() if s < 0} | {_native.GF_CANCELLED}
+        self.assertEqual(raised, set(_errors.BY_STATUS))
         for prefix, choices in (("GF_TEXT_", _native.TEXT_FORMATS), ("GF_MIXER_", _native.MIXERS),
                                 ("GF_WINDOWS_", _native.WINDOW_SCHEDULES),
                                 ("GF_WINDOW_WEIGHTS_", _native.WINDOW_WEIGHTS),

@@ -16,6 +16,7 @@ library, such as one training step. Work that is to run at once needs a context 
 from ._context import Context, ProfileEntry
 from ._dataset import Dataset, DatasetInfo, PairReport
 from ._errors import (
+    CancelledError,
     DeviceError,
     Error,
     FileError,
@@ -37,6 +38,7 @@ from ._trainer import Trainer, TrainOptions, TrainReport, TrainState
 __version__ = _library_version()  # of the library that runs, such as "0.1.0"
 
 __all__ = [
+    "CancelledError",
     "Context",
     "Dataset",
     "DatasetInfo",

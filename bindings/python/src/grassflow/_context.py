@@ -79,6 +79,14 @@ class Context(Handle):
         raw: bytes = buffer.raw[:count]
         return raw.decode("ascii")
 
+    def cancel(self, on: bool = True) -> None:
+        """Ends the evaluation under way on this context, or the next one, after a batch; it raises
+        CancelledError. May be called from any thread and does not wait for its turn. False takes
+        back what no evaluation has settled yet.
+        """
+        self._open()
+        library.gf_context_cancel(self._shared.raw, bool(on))
+
     def set_profiling(self, on: bool) -> None:
         """Begins afresh, or ends, taking the time of every operation."""
         self._call(library.gf_context_set_profiling, bool(on))

@@ -47,7 +47,12 @@ class InternalError(Error, RuntimeError):
     """A mistake inside the library: please report it."""
 
 
+class CancelledError(Error):
+    """An evaluation was cancelled by Context.cancel()."""
+
+
 BY_STATUS: dict[int, type[Error]] = {
+    1: CancelledError,
     -1: InvalidArgumentError,
     -2: OutOfMemoryError,
     -3: NotFoundError,

@@ -13,8 +13,8 @@ from . import _native as native
 from ._context import Context
 from ._dataset import Dataset
 from ._errors import InvalidArgumentError
-from ._handle import Handle, Shared
-from ._native import MIXERS, WINDOW_SCHEDULES, WINDOW_WEIGHTS, library
+from ._handle import Handle, Shared, error
+from ._native import GF_CANCELLED, MIXERS, WINDOW_SCHEDULES, WINDOW_WEIGHTS, library
 from ._values import (
     Path,
     choice,
@@ -260,10 +260,13 @@ class Model(Handle):
 
     def evaluate(self, dataset: Dataset, batch_size: int = 0) -> EvalReport:
         """Mean loss over a dataset, without dropout, batch_size sequences at a time; 0: 32. Of a
-        classifier also how often it is right. Raises InvalidArgumentError or OutOfMemoryError.
+        classifier also how often it is right. Raises InvalidArgumentError, OutOfMemoryError or,
+        after Context.cancel(), CancelledError.
         """
         raw = native.sized(native.EvalReport)
-        self._call(library.gf_eval, dataset, whole("batch_size", batch_size), raw)
+        status = self._call(library.gf_eval, dataset, whole("batch_size", batch_size), raw)
+        if status == GF_CANCELLED:
+            raise error(status, b"")
         n = raw.num_classes
         return from_struct(
             EvalReport,

@@ -18,7 +18,7 @@ from numpy.ctypeslib import ndpointer
 VERSION = 100  # of the header that is followed here: major * 10000 + minor * 100 + patch
 SONAME = "libgrassflow.so.0"
 
-GF_OK, GF_END = 0, 2
+GF_OK, GF_CANCELLED, GF_END = 0, 1, 2
 GF_NO_SPECIAL = 1
 GF_MAX_WINDOWS = 64
 GF_MAX_NAME = 96
@@ -205,6 +205,7 @@ FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "gf_context_free": (None, [Handle]),
     "gf_context_error": (c_char_p, [Handle]),
     "gf_context_description": (c_char_p, [Handle]),
+    "gf_context_cancel": (None, [Handle, c_int]),
     "gf_context_set_profiling": (Status, [Handle, c_int]),
     "gf_context_profile": (Status, [Handle, P(ProfileEntry), c_size_t, P(c_size_t)]),
     "gf_tokenizer_load": (Status, [Handle, c_char_p, c_char_p, Out]),

@@ -275,6 +275,7 @@ extern "C" {
     pub fn gf_context_free(context: *mut gf_context);
     pub fn gf_context_error(context: *const gf_context) -> *const c_char;
     pub fn gf_context_description(context: *const gf_context) -> *const c_char;
+    pub fn gf_context_cancel(context: *mut gf_context, on: c_int);
     pub fn gf_context_set_profiling(context: *mut gf_context, on: c_int) -> gf_status;
     pub fn gf_context_profile(context: *mut gf_context, out: *mut gf_profile_entry, capacity: usize,
                               count: *mut usize) -> gf_status;

@@ -1,11 +1,12 @@
 use std::fmt;
 use std::ptr::{null, null_mut, NonNull};
 use std::rc::Rc;
+use std::sync::Arc;
 
 use grassflow_sys as sys;
 
 use crate::error::{Error, Result};
-use crate::native::{c_text, fill, owned_text, sized, Shared};
+use crate::native::{c_text, fill, owned_text, sized, RawContext, Shared};
 
 /// How a [`Context`] is set up.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,7 +71,7 @@ impl Context {
             unsafe { sys::gf_context_create(&raw, &mut context, text.as_mut_ptr(), text.len()) };
         match NonNull::new(context) {
             Some(context) if status == sys::GF_OK => {
-                Ok(Context { shared: Rc::new(Shared(context)) })
+                Ok(Context { shared: Rc::new(Shared(Arc::new(RawContext(context)))) })
             }
             _ => Err(Error::from_raw(status, owned_text(text.as_ptr()))),
         }
@@ -98,6 +99,11 @@ impl Context {
         Ok(String::from_utf8_lossy(&text).into_owned())
     }
 
+    /// What ends evaluations on this context from other threads.
+    pub fn canceller(&self) -> Canceller {
+        Canceller(self.shared.0.clone())
+    }
+
     /// Begins afresh (`true`) or ends taking the time of every operation.
     pub fn set_profiling(&self, on: bool) -> Result<()> {
         self.shared
@@ -117,6 +123,29 @@ impl Context {
             seconds: e.seconds,
         };
         Ok(entries.iter().map(entry).collect())
+    }
+}
+
+/// Ends evaluations on a [`Context`] early, from any thread. It keeps the context's device alive.
+#[derive(Clone)]
+pub struct Canceller(Arc<RawContext>);
+
+impl Canceller {
+    /// The evaluation under way, or the next one, fails with [`Status::Cancelled`](crate::Status)
+    /// after the batch under way. Only sets a flag: a signal handler may call it.
+    pub fn cancel(&self) {
+        unsafe { sys::gf_context_cancel(self.0.raw(), 1) }
+    }
+
+    /// Takes back what no evaluation has settled yet.
+    pub fn take_back(&self) {
+        unsafe { sys::gf_context_cancel(self.0.raw(), 0) }
+    }
+}
+
+impl fmt::Debug for Canceller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Canceller")
     }
 }
 

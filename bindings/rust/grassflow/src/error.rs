@@ -8,6 +8,8 @@ use crate::native::static_text;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Status {
+    /// An evaluation was ended by a [`Canceller`](crate::Canceller).
+    Cancelled,
     /// An argument or option is outside what is allowed.
     InvalidArgument,
     /// No memory is left, on the host or the GPU.
@@ -33,6 +35,7 @@ pub enum Status {
 impl Status {
     fn from_raw(status: sys::gf_status) -> Status {
         match status {
+            sys::GF_CANCELLED => Status::Cancelled,
             sys::GF_ERROR_INVALID_ARGUMENT => Status::InvalidArgument,
             sys::GF_ERROR_OUT_OF_MEMORY => Status::OutOfMemory,
             sys::GF_ERROR_NOT_FOUND => Status::NotFound,

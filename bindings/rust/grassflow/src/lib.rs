@@ -25,7 +25,8 @@
 //!
 //! A context and all that came from it belong to one thread at a time, a rule about the whole group
 //! that no type of a single handle could express: handles are neither `Send` nor `Sync`, and every
-//! thread that trains makes a context of its own.
+//! thread that trains makes a context of its own. A [`Canceller`] alone, which ends an evaluation,
+//! goes to other threads.
 //!
 //! ```compile_fail,E0277
 //! fn to_another_thread<T: Send>(_: T) {}
@@ -45,7 +46,7 @@ mod tokenizer;
 mod trainer;
 
 pub use config::{Mixer, ModelConfig, WindowSchedule, WindowWeights};
-pub use context::{Context, ContextOptions, ProfileEntry};
+pub use context::{Canceller, Context, ContextOptions, ProfileEntry};
 pub use dataset::{Dataset, DatasetInfo, PairReport, TextFormat, SNLI_CLASSES};
 pub use error::{Error, Result, Status};
 pub use model::{EvalReport, Model, Parameter};

@@ -208,12 +208,16 @@ impl Model {
     }
 
     /// Mean loss over a dataset, without dropout, `batch_size` sequences at a time; 0: 32. Of a
-    /// classifier also how often it is right. Fails with `InvalidArgument` or `OutOfMemory`.
+    /// classifier also how often it is right. Fails with `InvalidArgument` or `OutOfMemory`, and
+    /// with `Cancelled` where a [`Canceller`](crate::Canceller) asked for it.
     pub fn evaluate(&self, dataset: &Dataset, batch_size: i32) -> Result<EvalReport> {
         let mut report = sized!(gf_eval_report);
-        self.check(unsafe {
+        let status = self.handle.check(unsafe {
             sys::gf_eval(self.raw(), dataset.handle.raw(), batch_size, &mut report)
         })?;
+        if status == sys::GF_CANCELLED {
+            return Err(Error::from_raw(status, String::new()));
+        }
         let classes = report.num_classes as usize;
         let row = |counts: &[i64; sys::GF_MAX_CLASSES]| counts[..classes].to_vec();
         Ok(EvalReport {

@@ -6,23 +6,38 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::ptr::NonNull;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use grassflow_sys as sys;
 
 use crate::error::{Error, Result};
 
-/// The C context, kept alive by every handle made from it: error texts stand on it.
-pub(crate) struct Shared(pub NonNull<sys::gf_context>);
+/// The C context, freed when dropped.
+pub(crate) struct RawContext(pub NonNull<sys::gf_context>);
 
-impl Drop for Shared {
+impl RawContext {
+    pub fn raw(&self) -> *mut sys::gf_context {
+        self.0.as_ptr()
+    }
+}
+
+// All that other threads have of it is a `Canceller`, whose one call any thread may make at any
+// time; and the last that has it may be in any thread, since nobody then is left to use it.
+unsafe impl Send for RawContext {}
+unsafe impl Sync for RawContext {}
+
+impl Drop for RawContext {
     fn drop(&mut self) {
         unsafe { sys::gf_context_free(self.0.as_ptr()) }
     }
 }
 
+/// The C context, kept alive by every handle made from it: error texts stand on it.
+pub(crate) struct Shared(pub Arc<RawContext>);
+
 impl Shared {
     pub fn raw(&self) -> *mut sys::gf_context {
-        self.0.as_ptr()
+        self.0.raw()
     }
 
     /// The status of a call that did not fail, GF_OK or one of the positive ones.

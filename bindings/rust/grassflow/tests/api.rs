@@ -263,6 +263,24 @@ fn progress_cancels_and_training_goes_on() {
 }
 
 #[test]
+fn an_evaluation_is_cancelled_in_another_thread() {
+    let context = context();
+    let model = Model::new(&context, &config(Mixer::Grassmann), 1).unwrap();
+    let data = dataset(&context);
+    let expected = model.evaluate(&data, 0).unwrap();
+    let canceller = context.canceller();
+    let other = canceller.clone();
+    std::thread::spawn(move || other.cancel()).join().unwrap();
+    assert_fails(model.evaluate(&data, 0), Status::Cancelled, "cancelled");
+    assert_eq!(model.evaluate(&data, 0).unwrap().loss, expected.loss);
+    canceller.cancel();
+    canceller.take_back();
+    assert_eq!(model.evaluate(&data, 0).unwrap().loss, expected.loss);
+    drop((model, data, context));
+    std::thread::spawn(move || canceller.cancel()).join().unwrap(); // and frees the context
+}
+
+#[test]
 fn a_panic_in_progress_leaves_training_usable() {
     let context = context();
     let model = Model::new(&context, &config(Mixer::Grassmann), 1).unwrap();
