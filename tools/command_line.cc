@@ -2,6 +2,7 @@
 
 #include <grassflow.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <charconv>
 #include <cmath>
@@ -105,50 +106,61 @@ bool parse_whole(const std::string& text, Number& value) {
 
 }  // namespace
 
+bool Option::given() const {
+  return option_->count() > 0;
+}
+
 CommandLine::CommandLine(const char* name, const char* summary,
                          const std::vector<std::string>& examples)
-    : app_(summary, name) {
-  app_.formatter(std::make_shared<HelpLayout>());
-  app_.get_help_ptr()->description("print this help")->group(kLastGroup);
-  app_.set_version_flag("--version", std::string(name) + " " + gf_version_string())
+    : app_(std::make_unique<CLI::App>(summary, name)) {
+  app_->formatter(std::make_shared<HelpLayout>());
+  app_->get_help_ptr()->description("print this help")->group(kLastGroup);
+  app_->set_version_flag("--version", std::string(name) + " " + gf_version_string())
       ->description("print the version")
       ->group(kLastGroup);
   std::string footer = examples.size() == 1 ? "Example:" : "Examples:";
   for (const std::string& example : examples) footer += "\n  " + example;
-  app_.footer(footer);
+  app_->footer(footer);
 }
 
-CLI::Option* CommandLine::option(const std::string& flag, const char* value_name,
-                                 const std::string& help, std::string& value,
-                                 const std::string& standard) {
-  return app_.add_option(flag, value, help)
-      ->type_name(value_name)
-      ->default_str(standard)
-      ->take_last()
-      ->group(group_);
+CommandLine::~CommandLine() = default;
+
+Option CommandLine::option(const std::string& flag, const char* value_name, const std::string& help,
+                           std::string& value, const std::string& standard) {
+  return Option(add(flag, value_name, help, value)->default_str(standard)->take_last());
 }
 
-CLI::Option* CommandLine::option(const std::string& flag, const std::string& help, bool& value) {
-  return app_.add_flag(flag, value, help)->group(group_);
+Option CommandLine::option(const std::string& flag, const std::string& help, bool& value) {
+  return Option(app_->add_flag(flag, value, help)->group(group_));
+}
+
+Option CommandLine::option_or_flag(const std::string& flag, const char* value_name,
+                                   const std::string& help, std::string& value) {
+  return Option(add(flag, value_name, help, value)->take_last()->expected(0, 1));
+}
+
+CLI::Option* CommandLine::add(const std::string& flag, const char* value_name,
+                              const std::string& help, std::string& value) {
+  return app_->add_option(flag, value, help)->type_name(value_name)->group(group_);
 }
 
 void CommandLine::positional(const char* value_name, const std::string& help,
                              std::vector<std::string>& values) {
-  app_.add_option(value_name, values, help)->type_name("...")->group("Arguments");
+  app_->add_option(value_name, values, help)->type_name("...")->group("Arguments");
 }
 
 bool CommandLine::parse(int argc, char** argv) {
   try {
-    app_.parse(argc, argv);
+    app_->parse(argc, argv);
     return true;
   } catch (const CLI::CallForHelp&) {
-    std::fputs(app_.help().c_str(), stdout);
+    std::fputs(app_->help().c_str(), stdout);
     return false;
   } catch (const CLI::CallForVersion& version) {
     std::printf("%s\n", version.what());
     return false;
   } catch (const CLI::ExtrasError&) {
-    explain_extra(app_.remaining().front());
+    explain_extra(app_->remaining().front());
   } catch (const CLI::ArgumentMismatch& error) {
     const std::string text = error.what();
     throw UsageError(text.substr(0, text.find(':')) + ": expected a value after it");
@@ -162,7 +174,7 @@ void CommandLine::explain_extra(const std::string& argument) const {
   const std::string flag = argument.substr(0, argument.find('='));
   std::string nearest;
   size_t distance = std::max<size_t>(flag.size() / 3, 1) + 1;
-  for (const CLI::Option* option : app_.get_options()) {
+  for (const CLI::Option* option : app_->get_options()) {
     const std::string name = "--" + option->get_single_name();
     if (edit_distance(flag, name) < distance) {
       distance = edit_distance(flag, name);

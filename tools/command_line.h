@@ -1,12 +1,28 @@
 #pragma once
 
-#include <CLI/CLI.hpp>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+// CLI11 is headers alone, seconds of compilation; command_line.cc alone includes it.
+namespace CLI {
+class App;
+class Option;
+}  // namespace CLI
+
 namespace tools {
+
+// An option of a command line.
+class Option {
+ public:
+  explicit Option(const CLI::Option* option) : option_(option) {}
+  bool given() const;  // once the line is parsed
+
+ private:
+  const CLI::Option* option_;
+};
 
 // The command line of one tool: CLI11 with a help text of our own layout and errors that name the
 // flag and what is expected of it. Options take texts; the parse_ functions below make values of
@@ -15,14 +31,18 @@ class CommandLine {
  public:
   // Examples stand at the end of the help text, one per line.
   CommandLine(const char* name, const char* summary, const std::vector<std::string>& examples);
+  ~CommandLine();
 
   // Options added from here on stand under this heading.
   void group(const char* heading) { group_ = heading; }
 
   // An option with a value, the last one given counting; `standard` is shown as its default.
-  CLI::Option* option(const std::string& flag, const char* value_name, const std::string& help,
-                      std::string& value, const std::string& standard = "");
-  CLI::Option* option(const std::string& flag, const std::string& help, bool& value);
+  Option option(const std::string& flag, const char* value_name, const std::string& help,
+                std::string& value, const std::string& standard = "");
+  Option option(const std::string& flag, const std::string& help, bool& value);
+  // One that may also be given without its value.
+  Option option_or_flag(const std::string& flag, const char* value_name, const std::string& help,
+                        std::string& value);
 
   // What stands without a flag.
   void positional(const char* value_name, const std::string& help,
@@ -34,7 +54,10 @@ class CommandLine {
  private:
   [[noreturn]] void explain_extra(const std::string& argument) const;
 
-  CLI::App app_;
+  CLI::Option* add(const std::string& flag, const char* value_name, const std::string& help,
+                   std::string& value);
+
+  std::unique_ptr<CLI::App> app_;
   const char* group_ = "Options";
 };
 

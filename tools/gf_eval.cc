@@ -32,7 +32,7 @@ std::optional<Command> parse(int argc, char** argv) {
                    {"gf-eval --checkpoint outputs/RUN/MODEL/checkpoints/best.safetensors"});
   Command command;
   bool json = false;
-  CLI::Option* checkpoint =
+  const Option checkpoint =
       line.option("--checkpoint", "FILE", "the model, or the directory of its run (required)",
                   command.checkpoint);
   line.option("--split", "NAME", "validation or test", command.split, command.split);
@@ -52,7 +52,7 @@ std::optional<Command> parse(int argc, char** argv) {
   command.device.add_to(line);
   line.option("--json", "print the result as JSON", json);
   if (!line.parse(argc, argv)) return std::nullopt;
-  if (checkpoint->count() == 0) throw UsageError("--checkpoint is missing: the model to evaluate");
+  if (!checkpoint.given()) throw UsageError("--checkpoint is missing: the model to evaluate");
   parse_choice("--split", command.split, {"validation", "test"});
   if (!command.task.empty()) parse_choice("--task", command.task, task_names());
   if (!command.precision.empty()) {

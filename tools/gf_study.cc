@@ -46,7 +46,7 @@ struct Command {
 };
 
 // Options that say which runs the study has.
-std::vector<CLI::Option*> add_grid(CommandLine& line, Command& command) {
+std::vector<Option> add_grid(CommandLine& line, Command& command) {
   line.group("Runs");
   return {
       line.option("--preset", "NAME", "recipe of the runs: study, document or demo", command.preset,
@@ -98,19 +98,17 @@ std::optional<Command> parse(int argc, char** argv) {
        "gf-study --model grassmann --num-layers 6 -- --precision fp32", "gf-study --continue"});
   Command command;
   std::string continued;
-  const std::vector<CLI::Option*> grid = add_grid(line, command);
+  const std::vector<Option> grid = add_grid(line, command);
   add_conduct(line, command);
-  const CLI::Option* continues =
-      line.option("--continue", "[DIR]", "go on with a study, or with the latest in outputs/",
-                  continued)
-          ->expected(0, 1);
+  const Option continues = line.option_or_flag(
+      "--continue", "[DIR]", "go on with a study, or with the latest in outputs/", continued);
   char** const rest = std::find_if(
       argv, argv + argc, [](const char* argument) { return !std::strcmp(argument, "--"); });
   if (!line.parse(static_cast<int>(rest - argv), argv)) return std::nullopt;
   if (rest != argv + argc) command.train_flags.assign(rest + 1, argv + argc);
-  command.grid_given = std::any_of(grid.begin(), grid.end(),
-                                   [](const CLI::Option* option) { return option->count() > 0; });
-  if (continues->count() > 0) {
+  command.grid_given =
+      std::any_of(grid.begin(), grid.end(), [](const Option& option) { return option.given(); });
+  if (continues.given()) {
     if (command.grid_given || !command.train_flags.empty() || !command.output_dir.empty()) {
       throw UsageError(
           "--continue takes a study's runs as they were planned: leave out what "

@@ -35,7 +35,7 @@ std::optional<Command> parse(int argc, char** argv) {
                     "gf-tokenize --tokenizer gpt2 --data data --decode < ids.txt",
                     "printf 'a man\\ta person\\n' | gf-tokenize --tokenizer bert --pair"});
   Command command;
-  CLI::Option* tokenizer =
+  const Option tokenizer =
       line.option("--tokenizer", "NAME", "bert, gpt2 or byte (required)", command.tokenizer);
   line.option("--data", "DIR",
               "directory of the vocabularies; without it $GF_DATA_DIR, then "
@@ -46,7 +46,7 @@ std::optional<Command> parse(int argc, char** argv) {
   line.option("--decode", "read ids, print their text", command.decode);
   line.option("--no-special", "leave [CLS] and [SEP] out", command.no_special);
   if (!line.parse(argc, argv)) return std::nullopt;
-  if (tokenizer->count() == 0) throw UsageError("--tokenizer is missing: bert, gpt2 or byte");
+  if (!tokenizer.given()) throw UsageError("--tokenizer is missing: bert, gpt2 or byte");
   parse_choice("--tokenizer", command.tokenizer, {"bert", "gpt2", "byte"});
   if (command.pair && command.decode) throw UsageError("--pair cannot go with --decode");
   return command;

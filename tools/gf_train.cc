@@ -40,7 +40,7 @@ std::optional<Command> parse(int argc, char** argv) {
   bool json = false, quiet = false;
   std::string resume;
   std::vector<std::string> texts(settings().size());
-  std::vector<CLI::Option*> flags;
+  std::vector<Option> flags;
   for (const Setting& setting : settings()) {
     line.group(setting.group);
     flags.push_back(line.option(setting.flag, setting.value_name, setting.help, texts[flags.size()],
@@ -51,10 +51,8 @@ std::optional<Command> parse(int argc, char** argv) {
               "where checkpoints and results go; without it "
               "outputs/<time>/<model>_<task>_L<L>_N<N>",
               command.output_dir);
-  CLI::Option* resumes =
-      line.option("--resume", "[RUN]", "go on with a run: its directory, its checkpoint, or latest",
-                  resume)
-          ->expected(0, 1);
+  const Option resumes = line.option_or_flag(
+      "--resume", "[RUN]", "go on with a run: its directory, its checkpoint, or latest", resume);
   command.device.add_to(line);
   line.option("--dry-run", "print parameter counts and the bytes that training takes, and end",
               command.dry_run);
@@ -66,9 +64,9 @@ std::optional<Command> parse(int argc, char** argv) {
 
   std::vector<GivenSetting> given;
   for (size_t i = 0; i < flags.size(); ++i) {
-    if (flags[i]->count() > 0) given.push_back({&settings()[i], texts[i]});
+    if (flags[i].given()) given.push_back({&settings()[i], texts[i]});
   }
-  if (resumes->count() > 0) {
+  if (resumes.given()) {
     const std::string standard = command.output_dir.empty() ? "latest" : command.output_dir;
     command.resumed = RunDirectory::find(resume.empty() ? standard : resume);
     if (!command.output_dir.empty() &&

@@ -12,7 +12,7 @@ import unittest
 import event_files
 from test_tools import TOOLS, ToolTest
 
-TINY = ("--model-dim 8 --num-heads 2 --reduced-dim 4 --ff-dim 16 --windows 1,2 --batch-size 128 "
+TINY = ("--model-dim 8 --num-heads 2 --reduced-dim 4 --ff-dim 16 --windows 1,2 --batch-size 32 "
         "--warmup-steps 2 --lr 1e-2 --max-steps").split()
 STUDY = "--preset demo --task sample --max-seq-len 64 --num-layers 2 --threads 1".split()
 NAMES = ["transformer_sample_L64_N2", "grassmann_sample_L64_N2", "grassmann_sample_L64_N2_per-layer",
@@ -75,7 +75,7 @@ class Study(StudyTest):
                        *self.command(steps=21))
 
     def test_an_interrupted_study_goes_on_bit_equal(self):
-        steps = 150
+        steps = 300
         command = [TOOLS / self.command()[0], *map(str, self.command("--jobs", 2, steps=steps)[1:])]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             metrics = self.study / NAMES[0] / "metrics.jsonl"
