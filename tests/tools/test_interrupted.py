@@ -11,6 +11,9 @@ import unittest
 
 from test_tools import TINY, TOOLS, ToolTest
 
+# Beside busy processes several threads would wait for each other most of the time.
+ONE_THREAD = ("--threads", "1")
+
 
 class InterruptedEvaluations(ToolTest):
     """An epoch is over at once here, an evaluation takes long: Ctrl-C at its begin cuts it short."""
@@ -19,7 +22,7 @@ class InterruptedEvaluations(ToolTest):
         super().setUp()
         self.write_pairs(train_subset_20k=60, dev=9000, test=9000)
         self.flags = [*TINY, "--task", "snli", "--data", self.dir, "--max-seq-len", 64,
-                      "--num-layers", 6]
+                      "--num-layers", 6, *ONE_THREAD]
 
     def metrics(self, name):
         keys = ("event", "step", "loss", "val_loss", "train_loss", "best", "test_loss", "tokens")
@@ -31,18 +34,18 @@ class InterruptedEvaluations(ToolTest):
         part, events = self.dir / "part", []
         # In the evaluation of the first epoch, twice; in that of the second; in the test.
         events += self.interrupt_at("step", *self.flags, "--output-dir", part, run=part)
-        events += self.interrupt_at("resume", "--resume", part, run=part)
+        events += self.interrupt_at("resume", "--resume", part, *ONE_THREAD, run=part)
         self.assertEqual({line[0] for line in self.metrics("part")}, {"step"})
         # As a crash leaves them behind an evaluation, before what it found is saved.
         with open(part / "metrics.jsonl", "a") as metrics:
             metrics.write(f'{{"event": "validation", "step": {self.metrics("part")[-1][1]}}}\n')
-        events += self.interrupt_at("validation", "--resume", part, run=part)
+        events += self.interrupt_at("validation", "--resume", part, *ONE_THREAD, run=part)
         self.assertEqual([line[0] for line in self.metrics("part")].count("validation"), 1)
-        self.interrupt_at("validation", "--resume", part, run=part)
+        self.interrupt_at("validation", "--resume", part, *ONE_THREAD, run=part)
         self.assertEqual([line[0] for line in self.metrics("part")].count("validation"), 2)
         self.assertNotIn("validation", events)
         self.assertFalse(json.loads((part / "results.json").read_text())["completed"])
-        self.succeed("gf-train", "--resume", part)
+        self.succeed("gf-train", "--resume", part, *ONE_THREAD)
         self.assertTrue(json.loads((part / "results.json").read_text())["completed"])
 
         for checkpoint in ("last", "best"):
@@ -54,7 +57,7 @@ class InterruptedEvaluations(ToolTest):
     def test_gf_eval_ends(self):
         self.succeed("gf-train", *self.flags, "--output-dir", self.dir / "run", "--epochs", 1)
         command = [TOOLS / "gf-eval", "--checkpoint", self.dir / "run", "--data", self.dir,
-                   "--output-file", self.dir / "eval.json", "--threads", "1", "--batch-size", "1"]
+                   "--output-file", self.dir / "eval.json", *ONE_THREAD, "--batch-size", "1"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
             status, caught = pathlib.Path(f"/proc/{process.pid}/status"), 0
             while not caught >> signal.SIGINT - 1 & 1:

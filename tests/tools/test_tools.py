@@ -14,7 +14,7 @@ TOOLS = pathlib.Path(sys.argv.pop(1)).resolve()
 TEXT = "".join(f"The {i}th line says that {i * i % 97} birds sing.\n" for i in range(400))
 TINY = ("--task text --tokenizer byte --max-seq-len 16 --num-layers 2 --model-dim 16 --num-heads 2 "
         "--reduced-dim 4 --ff-dim 32 --windows 1,2,4 --batch-size 32 --epochs 2 --lr 3e-3 "
-        "--warmup-steps 5 --threads 2").split()
+        "--warmup-steps 5 --threads 1").split()
 PAIRS = {"entailment": ("A dog runs.", "An animal runs."), "neutral": ("A dog runs.", "A dog is old."),
          "contradiction": ("A dog runs.", "A dog sleeps.")}
 
