@@ -109,9 +109,7 @@ void an_allocator_without_memory_is_an_error(void**) {
   gf_context_options options;
   gf_context_options_init(&options);
   options.allocate = [](size_t bytes, size_t alignment, void*) -> void* {
-    return bytes < (1 << 20)
-               ? std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment)
-               : nullptr;
+    return bytes < (1 << 20) ? allocate_aligned(bytes, alignment) : nullptr;
   };
   options.release = [](void* memory, size_t, void*) { std::free(memory); };
   gf_context* context = nullptr;

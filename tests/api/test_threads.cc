@@ -133,7 +133,7 @@ void an_evaluation_that_has_begun_ends_before_its_next_batch(void**) {
   gf_context_options_init(&options);
   options.allocate = [](size_t bytes, size_t alignment, void*) {
     gf_context_cancel(context, 1);
-    return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+    return allocate_aligned(bytes, alignment);
   };
   options.release = [](void* memory, size_t, void*) { std::free(memory); };
   gf_context* made = nullptr;

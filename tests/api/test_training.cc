@@ -154,7 +154,7 @@ gf_context* make_watched_context(Memory* memory) {
     auto* m = static_cast<Memory*>(user);
     m->now += static_cast<int64_t>(bytes);
     m->peak = std::max(m->peak, m->now);
-    return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+    return allocate_aligned(bytes, alignment);
   };
   options.release = [](void* block, size_t bytes, void* user) {
     static_cast<Memory*>(user)->now -= static_cast<int64_t>(bytes);

@@ -42,6 +42,10 @@ std::string scratch_directory() {
   return scratch.path;
 }
 
+void* allocate_aligned(size_t bytes, size_t alignment) {
+  return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+}
+
 void assert_fails(gf_status status, const char* part, const std::function<void()>& body) {
   try {
     body();

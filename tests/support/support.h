@@ -35,6 +35,9 @@ std::string data_directory(const char* skipped);
 // A fresh directory of this test program, removed when the program ends.
 std::string scratch_directory();
 
+// What an allocation callback can return, to be given to std::free().
+void* allocate_aligned(size_t bytes, size_t alignment);
+
 // What a program returns that has skipped all its tests.
 inline constexpr int kSkipped = 77;
 

@@ -11,7 +11,7 @@ import unittest
 
 from test_tools import TINY, TOOLS, ToolTest
 
-# Beside busy processes several threads would wait for each other most of the time.
+# As in TINY: beside busy processes several threads would wait for each other most of the time.
 ONE_THREAD = ("--threads", "1")
 
 
@@ -22,7 +22,7 @@ class InterruptedEvaluations(ToolTest):
         super().setUp()
         self.write_pairs(train_subset_20k=60, dev=9000, test=9000)
         self.flags = [*TINY, "--task", "snli", "--data", self.dir, "--max-seq-len", 64,
-                      "--num-layers", 6, *ONE_THREAD]
+                      "--num-layers", 6]
 
     def metrics(self, name):
         keys = ("event", "step", "loss", "val_loss", "train_loss", "best", "test_loss", "tokens")

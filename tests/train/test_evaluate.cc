@@ -124,7 +124,7 @@ struct Watched {
     options.user = &allocations;
     options.allocate = [](size_t bytes, size_t alignment, void* user) {
       static_cast<std::vector<size_t>*>(user)->push_back(bytes);
-      return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+      return allocate_aligned(bytes, alignment);
     };
     options.release = [](void* memory, size_t, void*) { std::free(memory); };
     model = std::make_shared<gf::Model>(gf::make_cpu_device(options),

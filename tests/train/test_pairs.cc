@@ -191,7 +191,6 @@ void not_waiting_and_threads_change_no_bit(void**) {
   }
 }
 
-// A step that goes wrong stops the device, while the host goes on to batches of other shapes.
 // An evaluation of a model in training stands in the memory of its steps; what is there besides
 // must not matter.
 void evaluations_between_steps_disturb_none(void**) {
@@ -216,6 +215,7 @@ void evaluations_between_steps_disturb_none(void**) {
   }
 }
 
+// A step that goes wrong stops the device, while the host goes on to batches of other shapes.
 void a_loss_that_is_not_finite_found_late_names_its_step(void**) {
   auto model = make_classifier(GF_MIXER_GRASSMANN);
   gf::Trainer trainer(model, make_pairs(60), quick_options());

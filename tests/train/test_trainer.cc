@@ -159,7 +159,7 @@ void memory_is_what_was_promised(void**) {
     options.threads = 2;
     options.allocate = [](size_t bytes, size_t alignment, void*) {
       allocated += bytes;
-      return std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
+      return allocate_aligned(bytes, alignment);
     };
     options.release = [](void* memory, size_t, void*) { std::free(memory); };
     const gf::ModelConfig config(small_config(mixer));
