@@ -52,8 +52,7 @@ void linear(Gpu& gpu, const Act& x, const Act& weight, const float* bias, const 
 void linear_gelu(Gpu& gpu, const Act& x, const Act& weight, const float* bias,
                  const Dropout& dropout, const Act& u, const Act& a);
 // Of a = dropout(gelu(u)), y = a weight^T: du = dropout'(dy weight) * gelu'(u), and a again from u;
-// dy [M, out], weight [out, F], u, a, du [M, F]; F is a multiple of 8. a or du may be
-// u.
+// dy [M, out], weight [out, F], u, a, du [M, F]; F is a multiple of 8. a or du may be u.
 void gelu_backward(Gpu& gpu, const Act& dy, const Act& weight, const Act& u, const Dropout& dropout,
                    const Act& a, const Act& du);
 
